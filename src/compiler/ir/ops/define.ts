@@ -1,0 +1,55 @@
+// How an operation is declared: its type rule, purity and folding stand together, one file per family.
+
+import type { Attr, Block, ConstValue, Op, Value } from "../ir.js";
+import type { TileType, Type } from "../type.js";
+
+export interface OpDef {
+  readonly opcode: string;
+  /** No side effect and no read of memory: may be removed, merged and hoisted. */
+  readonly pure: boolean;
+  /** `read` and `write` order the op against others on the same buffer. */
+  readonly memory?: "read" | "write" | "readwrite";
+  readonly terminator?: boolean;
+  /** Works element by element: all operands and results have one shape. */
+  readonly elementwise?: boolean;
+  /** `a op b` equals `b op a`. */
+  readonly commutative?: boolean;
+  /** Result types; throws {@link IrTypeError} when the operands do not fit. Also used by the verifier. */
+  readonly infer: (
+    operands: readonly Type[],
+    attrs: Readonly<Record<string, Attr>>,
+    regions: readonly Block[],
+  ) => Type[];
+  /** The value of the op on constant elements (already of the operand dtypes), or `undefined` if it does not fold. */
+  readonly fold?: (args: readonly ConstValue[], op: Op) => ConstValue | undefined;
+  /** An existing value that the op equals whatever its operands' values are (`x + 0`, `x * 1`, …). */
+  readonly simplify?: (op: Op) => Value | undefined;
+}
+
+/** An operand of the wrong type or shape. The front end adds the author's line. */
+export class IrTypeError extends Error {
+  override name = "IrTypeError";
+}
+
+const table = new Map<string, OpDef>();
+
+export function defineOp(def: OpDef): OpDef {
+  if (table.has(def.opcode)) throw new Error(`op ${def.opcode} is defined twice`);
+  table.set(def.opcode, def);
+  return def;
+}
+
+export function opDef(opcode: string): OpDef {
+  const def = table.get(opcode);
+  if (!def) throw new Error(`no op is called ${opcode}`);
+  return def;
+}
+
+export const allOps = (): OpDef[] => [...table.values()];
+
+/** Checks that operand `i` is a tile (or scalar) and returns its type. */
+export function asTile(types: readonly Type[], i: number, opcode: string): TileType {
+  const t = types[i];
+  if (t?.kind !== "tile") throw new IrTypeError(`operand ${i} of ${opcode} must be a tile or a scalar`);
+  return t;
+}

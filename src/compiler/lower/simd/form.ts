@@ -1,0 +1,192 @@
+// The lowered form of `lower/simd`: a structured program over scalar and vector registers for one program id.
+// The printers of the `cpu` and `wasm` chips are tables over it. It has no tiles, no types under 32 bits
+// outside memory, no masks on memory accesses, no f16 arithmetic.
+
+/**
+ * A register's element: small integers and `bool` live in `i32` (sign- or zero-extended as their dtype says),
+ * f16 and bf16 in `f32`. A `mask` lane is true or false; how it is represented is the printer's choice.
+ */
+export type RegKind = "i32" | "i64" | "f32" | "f64" | "mask";
+
+/** `lanes` 1 is a scalar. A vector is at most {@link VectorShape.bytes} wide for its widest element. */
+export interface RegType {
+  readonly kind: RegKind;
+  readonly lanes: number;
+}
+
+/** A mutable local variable. Assigned by `dst` of a statement, any number of times. */
+export interface Reg {
+  readonly id: number;
+  readonly type: RegType;
+  readonly name?: string;
+}
+
+/** A register, or a literal of the kind the place asks for (bigint for i64, 0 or 1 for mask). */
+export type Operand = Reg | number | bigint;
+
+/** How elements stand in memory. `u` kinds zero-extend into i32, `i` kinds sign-extend. f16 and bf16 are accessed as `u16`. */
+export type MemKind = "i8" | "u8" | "i16" | "u16" | "i32" | "i64" | "f32" | "f64";
+
+/** A buffer parameter (index into the ABI's parameter list), or a byte offset into the thread's own frame (64-byte aligned frame). */
+export type Mem = { readonly param: number } | { readonly frame: number };
+
+/**
+ * Register-to-register operations. `args` and `dst` have the same lanes unless said otherwise.
+ * Suffix `S`/`U`: signed or unsigned reading of i32/i64.
+ */
+export type RegOp =
+  // i32, i64, f32, f64 (integers wrap)
+  | "add"
+  | "sub"
+  | "mul"
+  // f32, f64. `min`/`max` propagate NaN. `fma` may round once or twice.
+  | "div"
+  | "min"
+  | "max"
+  | "fma"
+  | "sqrt"
+  | "floor"
+  | "ceil"
+  | "trunc"
+  | "nearest"
+  | "abs"
+  | "neg"
+  // i32, i64. The divisor is never 0, and never -1 for the most negative dividend.
+  | "divS"
+  | "divU"
+  | "remS"
+  | "remU"
+  | "minS"
+  | "minU"
+  | "maxS"
+  | "maxU"
+  // i32, i64, mask
+  | "and"
+  | "or"
+  | "xor"
+  // i32, i64: the count is masked to the width; for vectors it may differ by lane
+  | "shl"
+  | "shrS"
+  | "shrU"
+  // mask only
+  | "not"
+  // any kind -> mask of the same lanes. On floats the S forms are the IEEE comparisons; U forms are for integers.
+  | "eq"
+  | "ne"
+  | "ltS"
+  | "leS"
+  | "gtS"
+  | "geS"
+  | "ltU"
+  | "leU"
+  | "gtU"
+  | "geU"
+  /** `select(mask, a, b)` for any kind. */
+  | "select"
+  /** mask vector -> scalar mask. */
+  | "any"
+  | "all"
+  /** Conversions; the kinds of `args[0]` and `dst` say which. Float to integer saturates, NaN becomes 0. */
+  | "convertS" // i32->i64 (sign), i32->f32/f64, i64->f32/f64, f32/f64->i32/i64, f32<->f64, i64->i32 (wrap)
+  | "convertU" // the same, reading or making unsigned integers
+  /** i32<->f32, i64<->f64: the same bits. */
+  | "bitcast"
+  /** mask -> i32 or i64: 0 or 1. */
+  | "fromMask"
+  /** Half bits in an i32 <-> f32 (to nearest, ties to even; NaN stays NaN). */
+  | "f16ToF32"
+  | "f32ToF16"
+  /** Any kind: a copy; scalar -> vector: `splat`. */
+  | "copy"
+  | "splat"
+  /** -> i32 vector 0, 1, 2, … */
+  | "iota"
+  /** `extract {lane}`: vector -> scalar. `insert {lane}`: (vector, scalar) -> vector. */
+  | "extract"
+  | "insert"
+  /** `param {index}`: the scalar argument at that ABI index, in the register kind of its dtype (small integers extended to i32). */
+  | "param"
+  /** `programId {index: axis}`, `numPrograms {index: axis}` -> i32 scalar. */
+  | "programId"
+  | "numPrograms";
+
+export type AtomicOp = "add" | "max" | "min" | "and" | "or" | "xor" | "xchg" | "cas";
+
+export type Stmt =
+  | {
+      readonly s: "op";
+      readonly op: RegOp;
+      readonly dst: Reg;
+      readonly args: readonly Operand[];
+      readonly lane?: number;
+      readonly index?: number;
+    }
+  /** `dst` gets `lanes` consecutive elements from element index `at` (scalar i32, read as unsigned on 32-bit memories, or i64). */
+  | { readonly s: "load"; readonly dst: Reg; readonly mem: Mem; readonly kind: MemKind; readonly at: Operand }
+  /** `aligned` accesses start at a multiple of their own size in bytes. */
+  | {
+      readonly s: "store";
+      readonly value: Operand;
+      readonly type: RegType;
+      readonly mem: Mem;
+      readonly kind: MemKind;
+      readonly at: Operand;
+    }
+  /** A scalar atomic on a parameter; `dst` gets the old value. f32 `add`, `max`, `min` included. `expected` for `cas`. `unsigned` for max/min. */
+  | {
+      readonly s: "atomic";
+      readonly op: AtomicOp;
+      readonly dst: Reg;
+      readonly mem: Mem;
+      readonly kind: MemKind;
+      readonly at: Operand;
+      readonly value: Operand;
+      readonly expected?: Operand;
+      readonly unsigned?: boolean;
+    }
+  /** Scalar `iv` counts from `lo` while `iv < hi` (signed); `step` is a positive operand. `iv` is not assigned in the body. */
+  | {
+      readonly s: "for";
+      readonly iv: Reg;
+      readonly lo: Operand;
+      readonly hi: Operand;
+      readonly step: Operand;
+      readonly body: readonly Stmt[];
+    }
+  | {
+      readonly s: "while";
+      readonly cond: readonly Stmt[];
+      readonly test: Operand;
+      readonly body: readonly Stmt[];
+    }
+  | {
+      readonly s: "if";
+      readonly test: Operand;
+      readonly then: readonly Stmt[];
+      readonly else: readonly Stmt[];
+    };
+
+/** One ABI parameter of the kernel, in order. */
+export type FormParam =
+  | { readonly kind: "buffer"; readonly name: string; readonly mem: MemKind }
+  | { readonly kind: "scalar"; readonly name: string; readonly reg: RegKind; readonly mem: MemKind };
+
+/** A whole kernel for one program id. The printer adds the loop over a range of program ids. */
+export interface Form {
+  readonly name: string;
+  readonly params: readonly FormParam[];
+  /** Bytes of scratch each thread needs (64-byte aligned start). */
+  readonly frameBytes: number;
+  readonly regs: readonly Reg[];
+  readonly body: readonly Stmt[];
+}
+
+/** What the lowering must know of a chip's vector unit. */
+export interface VectorShape {
+  /** Bytes of a vector register: 16 on wasm, 32 with AVX2. A group of statements with 64-bit lanes uses `bytes / 8` lanes, else `bytes / 4`. */
+  readonly bytes: number;
+  /** Vector registers, for the size of the matrix product's register block. */
+  readonly registers: number;
+  /** Memory is addressed with 32 bits: element indices fit i32 read as unsigned. */
+  readonly address32: boolean;
+}

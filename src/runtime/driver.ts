@@ -1,0 +1,93 @@
+// The Driver interface: memory, code and launches of one chip. Implemented in `chips/`, used by the runtime only.
+
+import type { Artifact, Target } from "../compiler/target.js";
+
+/** Device memory. Opaque outside its driver. */
+export interface DeviceBuffer {
+  readonly bytes: number;
+}
+
+/** Code that a driver has loaded. Opaque outside its driver. */
+export interface Executable {
+  readonly name: string;
+}
+
+/** What a chip can do. Nobody asks a chip for its name; they ask for these. */
+export interface Capabilities {
+  /** Memory can be read without waiting for a promise. */
+  readonly syncRead: boolean;
+  readonly f64: boolean;
+  readonly i64: boolean;
+  /** Threads that work on one launch. */
+  readonly threads: number;
+  /** Roughly how many elements one program should handle: small on GPUs, large on CPUs. */
+  readonly elementsPerProgram: number;
+  /** Block sizes [M, N, K] that suit `dot`. */
+  readonly dotBlock: readonly [number, number, number];
+  /** Largest bytes of one buffer. */
+  readonly maxBufferBytes: number;
+  /** Largest number of programs along each grid axis. */
+  readonly maxGrid: readonly [number, number, number];
+}
+
+export interface Driver {
+  /** Raw memory, at least 64-byte aligned. Throws {@link OutOfMemoryError}. The runtime pools on top of it. */
+  alloc(bytes: number): DeviceBuffer;
+  free(buffer: DeviceBuffer): void;
+  /** Copies host bytes in; `src` may be reused when the call returns. Ordered with launches. */
+  write(dst: DeviceBuffer, byteOffset: number, src: Uint8Array): void;
+  /** Resolves with a fresh copy once everything enqueued before has run. */
+  read(src: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array>;
+  /** Only with the capability `syncRead`. */
+  readSync?(src: DeviceBuffer, byteOffset: number, bytes: number): Uint8Array;
+  copy(dst: DeviceBuffer, dstByte: number, src: DeviceBuffer, srcByte: number, bytes: number): void;
+  load(artifact: Artifact): Executable;
+  /**
+   * Enqueues a grid. `values[i]` is the buffer or the number (bigint for i64/u64) of ABI parameter `i`, and
+   * `offsets[i]` a buffer's element offset. Both arrays belong to the caller and are reused after the call.
+   */
+  launch(
+    exe: Executable,
+    gridX: number,
+    gridY: number,
+    gridZ: number,
+    values: readonly (DeviceBuffer | number | bigint)[],
+    offsets: readonly number[],
+  ): void;
+  /** Resolves when everything enqueued has run; rejects with what went wrong. */
+  sync(): Promise<void>;
+  /** Frees everything, ends workers. */
+  close(): void;
+}
+
+/** An opened chip: its printer, its driver, what it can do. */
+export interface Chip {
+  readonly name: string;
+  readonly target: Target;
+  readonly driver: Driver;
+  readonly capabilities: Capabilities;
+  /** One line for people: `2 threads, 128-bit SIMD`. */
+  readonly description: string;
+}
+
+/** What looking for a chip found, for `vexil chips`. */
+export interface Probe {
+  readonly available: boolean;
+  /** What was found (`gcc 12.2.0, AVX2`), or what is missing. */
+  readonly found: string;
+  /** How to get what is missing; empty if nothing is. */
+  readonly hint?: string;
+}
+
+/** How a chip announces itself; `chips/index.ts` lists the built-in ones, other packages call `registerChip`. */
+export interface ChipEntry {
+  readonly name: string;
+  readonly summary: string;
+  probe(): Promise<Probe>;
+  /** Throws an error with the probe's hint when the chip is not available. */
+  open(): Promise<Chip>;
+}
+
+export class OutOfMemoryError extends Error {
+  override name = "OutOfMemoryError";
+}
