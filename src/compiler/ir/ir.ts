@@ -104,6 +104,11 @@ export class Func {
   readonly paramNames: string[];
   /** The texts that {@link Loc} points into: 0 is the kernel, the rest its helpers. */
   sources: { name: string; text: string }[] = [];
+  /**
+   * What is known of the parameters, in their order: a scalar's value, or a buffer's address in bytes, is a
+   * multiple of `divisibility` (1: nothing known). Read by `passes/analyze-axes`.
+   */
+  paramFacts?: { divisibility: number }[];
   constructor(
     readonly name: string,
     params: readonly { name: string; type: Type }[],

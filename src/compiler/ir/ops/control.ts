@@ -23,6 +23,7 @@ function fits(got: readonly Type[], want: readonly Type[], what: string): void {
 defineOp({
   opcode: "for",
   pure: false,
+  arity: [3, Number.POSITIVE_INFINITY],
   infer: (o, _a, r) => {
     const inits = o.slice(3);
     for (const t of o.slice(0, 3))
@@ -42,6 +43,7 @@ defineOp({
 defineOp({
   opcode: "if",
   pure: false,
+  arity: 1,
   infer: (o, _a, r) => {
     if (!isScalar(o[0]!) || o[0]!.dtype !== "bool")
       throw new IrTypeError(`the condition of an if must be a bool scalar, not ${showType(o[0]!)}`);
@@ -78,6 +80,7 @@ defineOp({ opcode: "yield", pure: false, terminator: true, infer: () => [] });
 defineOp({
   opcode: "condition",
   pure: false,
+  arity: 1,
   terminator: true,
   infer: (o) => {
     if (!isScalar(o[0]!) || o[0]!.dtype !== "bool") throw new IrTypeError("a condition is a bool scalar");

@@ -1,6 +1,7 @@
 // How an operation is declared: its type rule, purity and folding stand together, one file per family.
 
 import type { Attr, Block, ConstValue, Op, Value } from "../ir.js";
+import { roundTo } from "../rounding.js";
 import type { TileType, Type } from "../type.js";
 
 export interface OpDef {
@@ -12,6 +13,8 @@ export interface OpDef {
   readonly terminator?: boolean;
   /** Works element by element: all operands and results have one shape. */
   readonly elementwise?: boolean;
+  /** The number of operands, or the least and the most. */
+  readonly arity?: number | readonly [number, number];
   /** `a op b` equals `b op a`. */
   readonly commutative?: boolean;
   /** Result types; throws {@link IrTypeError} when the operands do not fit. Also used by the verifier. */
@@ -24,6 +27,8 @@ export interface OpDef {
   readonly fold?: (args: readonly ConstValue[], op: Op) => ConstValue | undefined;
   /** An existing value that the op equals whatever its operands' values are (`x + 0`, `x * 1`, …). */
   readonly simplify?: (op: Op) => Value | undefined;
+  /** The constant that the op equals whatever its operands' values are (`x - x` on integers, …). */
+  readonly simplifyToConst?: (op: Op) => ConstValue | undefined;
 }
 
 /** An operand of the wrong type or shape. The front end adds the author's line. */
@@ -46,6 +51,26 @@ export function opDef(opcode: string): OpDef {
 }
 
 export const allOps = (): OpDef[] => [...table.values()];
+
+/** The op that makes `v`, if it is one of `opcode`. */
+export function madeBy(v: Value | undefined, opcode: string): Op | undefined {
+  const def = v?.def;
+  return def && "opcode" in def && def.opcode === opcode ? def : undefined;
+}
+
+/**
+ * The value of every element of `v`, if it is a constant: of a `const`, or of one seen through `splat`,
+ * `broadcast` and other ops that only change the shape. It is rounded to the dtype of `v`.
+ */
+export function constantOf(v: Value | undefined): ConstValue | undefined {
+  for (let at = v; at?.def && "opcode" in at.def; at = at.def.operands[0]) {
+    const op: Op = at.def;
+    if (op.opcode === "const") return roundTo(at.type.dtype, op.attrs["value"] as ConstValue);
+    if (!SHAPE_ONLY.has(op.opcode)) return undefined;
+  }
+  return undefined;
+}
+const SHAPE_ONLY = new Set(["splat", "broadcast", "expandDims", "reshape", "permute"]);
 
 /** Checks that operand `i` is a tile (or scalar) and returns its type. */
 export function asTile(types: readonly Type[], i: number, opcode: string): TileType {

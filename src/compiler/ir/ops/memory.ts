@@ -25,6 +25,7 @@ function valueFits(o: readonly Type[], i: number, want: TileType, opcode: string
 defineOp({
   opcode: "load",
   pure: false,
+  arity: [2, 4],
   memory: "read",
   infer: (o) => {
     const t = place(o, "load", 2);
@@ -37,6 +38,7 @@ defineOp({
 defineOp({
   opcode: "store",
   pure: false,
+  arity: [3, 4],
   memory: "write",
   infer: (o) => {
     valueFits(o, 2, place(o, "store", 3), "store");
@@ -49,6 +51,7 @@ export type AtomicKind = "add" | "max" | "min" | "and" | "or" | "xor" | "xchg";
 defineOp({
   opcode: "atomic",
   pure: false,
+  arity: [3, 4],
   memory: "readwrite",
   infer: (o: readonly Type[], _a: Readonly<Record<string, Attr>>, _r: readonly Block[]) => {
     const t = place(o, "atomic", 3);
@@ -61,6 +64,7 @@ defineOp({
 defineOp({
   opcode: "atomicCas",
   pure: false,
+  arity: 4,
   memory: "readwrite",
   infer: (o) => {
     const t = place(o, "atomicCas", 4);

@@ -19,6 +19,7 @@ function axisOf(t: TileType, axis: number, opcode: string): number {
 defineOp({
   opcode: "reduce",
   pure: true,
+  arity: 1,
   infer: (o, a) => {
     const t = asTile(o, 0, "reduce");
     const axis = axisOf(t, a["axis"] as number, "reduce");
@@ -28,12 +29,14 @@ defineOp({
       ? [tile(t.dtype, shape), tile("i32", shape)]
       : [tile(t.dtype, shape)];
   },
+  fold: ([x], op) => (["max", "min", "and", "or"].includes(op.attrs["kind"] as string) ? x : undefined),
 });
 
 /** `scan {kind: "sum" | "prod" | "max" | "min", axis, reverse}`: inclusive. */
 defineOp({
   opcode: "scan",
   pure: true,
+  arity: 1,
   infer: (o, a) => {
     const t = asTile(o, 0, "scan");
     axisOf(t, a["axis"] as number, "scan");
@@ -49,6 +52,7 @@ export const dotAccumulator = (d: DType): DType =>
 defineOp({
   opcode: "dot",
   pure: true,
+  arity: 3,
   infer: (o: readonly Type[]) => {
     const [a, b, c] = [asTile(o, 0, "dot"), asTile(o, 1, "dot"), asTile(o, 2, "dot")];
     if (a.shape.length !== 2 || b.shape.length !== 2 || a.shape[1] !== b.shape[0])

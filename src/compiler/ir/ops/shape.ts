@@ -1,12 +1,17 @@
 // Ops that change a tile's shape and nothing else.
 
-import { numel, sameShape, tile } from "../type.js";
-import { asTile, defineOp, IrTypeError } from "./define.js";
+import type { Op, Value } from "../ir.js";
+import { numel, sameShape, tile, type TileType } from "../type.js";
+import { asTile, defineOp, IrTypeError, madeBy } from "./define.js";
+
+const sameAsOperand = (op: Op, shape: readonly number[]): Value | undefined =>
+  sameShape((op.operands[0]!.type as TileType).shape, shape) ? op.operands[0] : undefined;
 
 /** `expandDims {axis}`: inserts a dimension of 1. */
 defineOp({
   opcode: "expandDims",
   pure: true,
+  arity: 1,
   infer: (o, a) => {
     const t = asTile(o, 0, "expandDims");
     const axis = a["axis"] as number;
@@ -21,6 +26,7 @@ defineOp({
 defineOp({
   opcode: "broadcast",
   pure: true,
+  arity: 1,
   infer: (o, a) => {
     const t = asTile(o, 0, "broadcast");
     const shape = a["shape"] as readonly number[];
@@ -29,16 +35,14 @@ defineOp({
     return [tile(t.dtype, shape)];
   },
   fold: ([x]) => x,
-  simplify: (op) =>
-    sameShape((op.operands[0]!.type as { shape: readonly number[] }).shape, op.attrs["shape"] as number[])
-      ? op.operands[0]
-      : undefined,
+  simplify: (op) => sameAsOperand(op, op.attrs["shape"] as readonly number[]),
 });
 
 /** `reshape {shape}`: the same elements in row-major order. */
 defineOp({
   opcode: "reshape",
   pure: true,
+  arity: 1,
   infer: (o, a) => {
     const t = asTile(o, 0, "reshape");
     const shape = a["shape"] as readonly number[];
@@ -49,12 +53,14 @@ defineOp({
     return [tile(t.dtype, shape)];
   },
   fold: ([x]) => x,
+  simplify: (op) => sameAsOperand(op, op.attrs["shape"] as readonly number[]),
 });
 
 /** `permute {order}`: result dimension `i` is operand dimension `order[i]`. */
 defineOp({
   opcode: "permute",
   pure: true,
+  arity: 1,
   infer: (o, a) => {
     const t = asTile(o, 0, "permute");
     const order = a["order"] as readonly number[];
@@ -68,4 +74,11 @@ defineOp({
     ];
   },
   fold: ([x]) => x,
+  simplify: (op) => {
+    const order = op.attrs["order"] as readonly number[];
+    if (order.every((d, i) => d === i)) return op.operands[0];
+    const inner = madeBy(op.operands[0], "permute");
+    const back = inner?.attrs["order"] as readonly number[] | undefined;
+    return back && order.every((d, i) => back[d] === i) ? inner!.operands[0] : undefined;
+  },
 });

@@ -1,6 +1,6 @@
 // The lowered form of `lower/simd`: a structured program over scalar and vector registers for one program id.
 // The printers of the `cpu` and `wasm` chips are tables over it. It has no tiles, no types under 32 bits
-// outside memory, no masks on memory accesses, no f16 arithmetic.
+// outside memory, no f16 arithmetic, and masks on memory accesses only where the chip asks for them.
 
 /**
  * A register's element: small integers and `bool` live in `i32` (sign- or zero-extended as their dtype says),
@@ -121,9 +121,21 @@ export type Stmt =
       readonly lane?: number;
       readonly index?: number;
     }
-  /** `dst` gets `lanes` consecutive elements from element index `at` (scalar i32, read as unsigned on 32-bit memories, or i64). */
-  | { readonly s: "load"; readonly dst: Reg; readonly mem: Mem; readonly kind: MemKind; readonly at: Operand }
-  /** `aligned` accesses start at a multiple of their own size in bytes. */
+  /**
+   * `dst` gets `lanes` consecutive elements from element index `at` (scalar i32, read as unsigned on 32-bit memories, or i64).
+   * With `mask` and `other` (both or none; see {@link VectorShape.maskedMemory}) lanes that are off are not accessed and get
+   * `other`. A masked access is of a vector whose register kind is its memory kind.
+   */
+  | {
+      readonly s: "load";
+      readonly dst: Reg;
+      readonly mem: Mem;
+      readonly kind: MemKind;
+      readonly at: Operand;
+      readonly mask?: Operand;
+      readonly other?: Operand;
+    }
+  /** Writes `lanes` consecutive elements; with `mask` only those whose lanes are on. */
   | {
       readonly s: "store";
       readonly value: Operand;
@@ -131,6 +143,7 @@ export type Stmt =
       readonly mem: Mem;
       readonly kind: MemKind;
       readonly at: Operand;
+      readonly mask?: Operand;
     }
   /** A scalar atomic on a parameter; `dst` gets the old value. f32 `add`, `max`, `min` included. `expected` for `cas`. `unsigned` for max/min. */
   | {
@@ -189,4 +202,6 @@ export interface VectorShape {
   readonly registers: number;
   /** Memory is addressed with 32 bits: element indices fit i32 read as unsigned. */
   readonly address32: boolean;
+  /** Loads and stores of 32- and 64-bit elements take a mask. Default: no; then the lowering writes them out. */
+  readonly maskedMemory?: boolean;
 }

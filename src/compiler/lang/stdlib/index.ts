@@ -1,0 +1,36 @@
+// Functions of `tl` that are written in the kernel language itself, and read as any helper is.
+
+import { philox, rand, rand4x, randint, randint4x, randn, randn4x, uniform } from "./random.js";
+import { softmax } from "./softmax.js";
+
+export const library = {
+  /** exp(x - max) / sum of them along an axis (default 0): non-negative numbers whose sum is 1. */
+  softmax,
+  /**
+   * Four streams of random u32 from a key and a counter: Philox 4x32 with 10 rounds. The key is `seed` (32 or 64
+   * bits), the counter is four u32.
+   *
+   * J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
+   * @returns a list of four tiles
+   */
+  philox,
+  /** Random u32: the first stream of Philox at the counter `offset` (32 or 64 bits) for a seed. */
+  randint,
+  /** Four tiles of random u32 at once, at the price of one. */
+  randint4x,
+  /** A u32 as an f32 that is at least 0 and below 1, in steps of 2^-24. */
+  uniform,
+  /** Random f32, at least 0 and below 1, evenly distributed; one per counter `offset`. */
+  rand,
+  /** Four tiles as of {@link rand} at once, at the price of one. */
+  rand4x,
+  /** Random f32 of the standard normal distribution; one per counter `offset`. */
+  randn,
+  /** Four tiles as of {@link randn} at once, at the price of one. */
+  randn4x,
+};
+
+/** Library functions as callers see them: without `tl`. */
+export type LibraryOf<T> = {
+  readonly [K in keyof T]: T[K] extends (tl: never, ...args: infer A) => infer R ? (...args: A) => R : never;
+};

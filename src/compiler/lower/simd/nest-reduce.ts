@@ -1,0 +1,209 @@
+// A reduction inside a loop nest. Along the vectorised axis it accumulates in several vector registers; along
+// another axis in the frame, where the result lies. The order of combination depends on shapes alone.
+
+import { type Op, isFloat, numel } from "../../ir/index.js";
+import type { Operand, Reg } from "./form.js";
+import type { Cell } from "./frame.js";
+import { isHalf } from "./half.js";
+import { is64Kind, isScalarValue, regKind, shapeOf } from "./kinds.js";
+import { type AxisMap, identityMap } from "./maps.js";
+import type { Context, Nest } from "./nest.js";
+import { type Best, better, type Combiner, combine, combinerOf, finish, isArg, neutral } from "./reduce.js";
+import type { Sink } from "./sinks.js";
+
+/** Copies of the inner body, each with its own accumulator, and the work per element up to which there are four. */
+const UNROLL = 4;
+const SMALL_WORK = 12;
+
+export function reduceSink(nest: Nest, op: Op): Sink {
+  const c = combinerOf(op);
+  const value = op.operands[0]!;
+  const shape = shapeOf(value);
+  const map = identityMap(shape);
+  const dim = op.attrs["axis"] as number;
+  const axis = map[dim]!;
+  const resultShape = shape.filter((_, i) => i !== dim);
+  const resultMap = map.filter((_, i) => i !== dim);
+  // What this step itself computes for the frame is work too.
+  const isKept = (v: Op["results"][number]): boolean => nest.cellOf(v) !== undefined;
+  const work = nest.code.plan.costs.work(value, isKept);
+  const parts = new Accumulate(nest, op, c, resultShape, resultMap);
+  const inRegisters = (): boolean => axis >= 0 && axis === nest.axis;
+  const inFrame = (): boolean => axis >= 0 && axis !== nest.axis;
+  return {
+    reads: [{ value, map }],
+    reduces: axis,
+    get unroll(): number {
+      return inRegisters() ? (work <= SMALL_WORK ? UNROLL : 2) : 1;
+    },
+    before: () => {
+      if (inFrame()) parts.fill();
+    },
+    start: (n) => {
+      if (inRegisters()) parts.registers(n);
+    },
+    turn: (ctx, u) => {
+      const x = nest.vector(value, map, ctx);
+      if (axis < 0) return () => parts.write(ctx, { value: x, index: 0 }, nest.lanes);
+      if (axis === nest.axis) {
+        parts.add(u, x, ctx);
+        return undefined;
+      }
+      return () => parts.addInFrame(ctx, x, nest.index(axis, ctx));
+    },
+    finish: () => {
+      if (inRegisters()) parts.total();
+    },
+    after: () => {
+      if (inFrame()) parts.round();
+    },
+  };
+}
+
+class Accumulate {
+  private sums: { value: Reg; index: Reg | undefined }[] = [];
+
+  constructor(
+    private readonly nest: Nest,
+    private readonly op: Op,
+    private readonly c: Combiner,
+    private readonly shape: readonly number[],
+    private readonly map: AxisMap,
+  ) {}
+
+  private cell(i: number): Cell {
+    return this.nest.code.unit.cells.get(this.op.results[i]!)!;
+  }
+
+  /** Starts the accumulators in registers. */
+  registers(n: number): void {
+    const { e, lanes } = this.nest;
+    const kind = regKind(this.c.dtype);
+    this.sums = Array.from({ length: n }, () => {
+      const value = e.reg(kind, lanes);
+      e.assign(value, neutral(this.c));
+      if (!isArg(this.c)) return { value, index: undefined };
+      const index = e.reg("i32", lanes);
+      e.assign(index, -1);
+      return { value, index };
+    });
+  }
+
+  add(u: number, x: Operand, ctx: Context): void {
+    const { e, lanes } = this.nest;
+    const sum = this.sums[u]!;
+    if (!sum.index) {
+      e.assign(sum.value, combine(e, this.c, sum.value, x, lanes));
+      return;
+    }
+    let index: Operand = ctx.iv;
+    if (lanes > 1) index = e.op("add", "i32", lanes, [this.nest.iota(), e.splat(index, lanes)]);
+    const best = better(e, this.c, sum as Best, { value: this.vectorOf(x, lanes), index }, lanes, false);
+    e.assign(sum.value, best.value);
+    e.assign(sum.index, best.index);
+  }
+
+  /** A literal as a register: comparisons want one. */
+  private vectorOf(x: Operand, lanes: number): Operand {
+    if (typeof x === "object") return x;
+    const r = this.nest.e.reg(regKind(this.c.dtype), lanes);
+    this.nest.e.assign(r, x);
+    return r;
+  }
+
+  /** Combines the accumulators, then the lanes, and writes the result. */
+  total(): void {
+    const { e, lanes } = this.nest;
+    const { c } = this;
+    const kind = regKind(c.dtype);
+    let list: Best[] = this.sums.map((s) => ({ value: s.value, index: s.index ?? 0 }));
+    const join = (a: Best, b: Best, n: number): Best =>
+      isArg(c) ? better(e, c, a, b, n, true) : { value: combine(e, c, a.value, b.value, n), index: 0 };
+    const halve = (n: number): void => {
+      while (list.length > 1) {
+        const half = list.length / 2;
+        list = list.slice(0, half).map((a, i) => join(a, list[i + half]!, n));
+      }
+    };
+    halve(lanes);
+    if (lanes > 1) {
+      const { value, index } = list[0]!;
+      list = Array.from({ length: lanes }, (_, k) => ({
+        value: e.extract(value, kind, k),
+        index: isArg(c) ? e.extract(index, "i32", k) : 0,
+      }));
+      halve(1);
+    }
+    this.write(undefined, list[0]!, 1);
+  }
+
+  /** Puts a finished element (or vector of them) where the result belongs. */
+  write(ctx: Context | undefined, best: Best, lanes: number): void {
+    const { e } = this.nest;
+    const { unit } = this.nest.code;
+    const value = finish(e, this.c, best.value, lanes);
+    const out = [value, best.index];
+    this.op.results.forEach((r, i) => {
+      if (isScalarValue(r)) unit.scalars.set(r, out[i]!);
+      else if (unit.cells.has(r))
+        this.nest.writeCell(unit.cells.get(r)!, this.shape, this.map, ctx as Context, out[i]!, lanes);
+    });
+  }
+
+  /** Fills the result's cells with the neutral element. */
+  fill(): void {
+    this.each((cell, at, lanes, i) => {
+      const { e } = this.nest;
+      const isMask = cell.kind === "mask";
+      const x = i === 1 ? -1 : neutral(this.c);
+      e.store(
+        isMask ? "i32" : cell.kind,
+        lanes,
+        this.nest.code.unit.frame.mem(cell),
+        isMask ? "u8" : (cell.kind as "i32"),
+        at,
+        x,
+      );
+    });
+  }
+
+  /** Brings accumulated halves and small integers into their dtype. */
+  round(): void {
+    const d = this.c.dtype;
+    if (!isHalf(d) && (isFloat(d) || !/^[iu](8|16)$/.test(d))) return;
+    this.each((cell, at, lanes, i) => {
+      if (i === 1) return;
+      const { e } = this.nest;
+      const mem = this.nest.code.unit.frame.mem(cell);
+      const x = e.load(cell.kind, lanes, mem, cell.kind as "i32", at);
+      e.store(cell.kind, lanes, mem, cell.kind as "i32", at, finish(e, this.c, x, lanes));
+    });
+  }
+
+  private each(body: (cell: Cell, at: Operand, lanes: number, result: number) => void): void {
+    const { e } = this.nest;
+    this.op.results.forEach((_, i) => {
+      const cell = this.cell(i);
+      const n = numel(this.shape);
+      const full = e.vectorBytes / (is64Kind(cell.kind) ? 8 : 4);
+      const lanes = n % full === 0 ? full : 1;
+      e.loop(0, n, lanes, (at) => body(cell, at, lanes, i));
+    });
+  }
+
+  /** Combines into the frame. */
+  addInFrame(ctx: Context, x: Operand, index: Operand): void {
+    const { nest, c } = this;
+    const { e, lanes } = nest;
+    const old = nest.readCell(this.cell(0), this.shape, this.map, ctx, lanes);
+    if (!isArg(c)) {
+      nest.writeCell(this.cell(0), this.shape, this.map, ctx, combine(e, c, old, x, lanes), lanes);
+      return;
+    }
+    const oldIndex = nest.readCell(this.cell(1), this.shape, this.map, ctx, lanes);
+    const here = { value: this.vectorOf(x, lanes), index: e.splat(index, lanes) };
+    const best = better(e, c, { value: old, index: oldIndex }, here, lanes, false);
+    nest.writeCell(this.cell(0), this.shape, this.map, ctx, best.value, lanes);
+    nest.writeCell(this.cell(1), this.shape, this.map, ctx, best.index, lanes);
+  }
+}

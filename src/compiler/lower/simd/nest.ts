@@ -1,0 +1,397 @@
+// One group as code: a nest of loops over its space, vectorised along one axis. Values are computed where their
+// dependences allow: what does not depend on the inner axis is scalar code in an outer loop.
+
+import type { Op, Value } from "../../ir/index.js";
+import { Affine } from "./affine.js";
+import { chooseAxis } from "./axis.js";
+import { type Emitter, isReg, TooWide } from "./emit.js";
+import { elementwise } from "./elementwise.js";
+import type { Operand, RegKind, Stmt } from "./form.js";
+import type { Cell } from "./frame.js";
+import { dtypeOf, isScalarValue, literal, memKind, regKind, shapeOf } from "./kinds.js";
+import type { BlockCode } from "./lower.js";
+import { type AxisMap, isView, mapKey, operandMap, rowMajor } from "./maps.js";
+import { frameLoad, frameStore, insert, loadMasked, loadPrefix, type Place } from "./memory.js";
+import { leastOf, prefixTerms, splitOf } from "./split.js";
+import type { Step } from "./plan.js";
+import { emitRoots, type Sink, sinksOf } from "./sinks.js";
+import { defOf } from "./values.js";
+
+/** A place for code: a loop body that is being written, and what has been computed in it. */
+export interface Context {
+  readonly list: Stmt[];
+  /** The index along the loop's axis; in the inner loop, of lane 0. */
+  readonly iv: Operand;
+  readonly memo: Map<string, Operand>;
+  /** Conditions that hold here. */
+  readonly known: ReadonlySet<string>;
+  /** Behind the split: the first index at which each condition does not hold. */
+  readonly limits: ReadonlyMap<string, Operand> | undefined;
+}
+
+/** Lanes of vectors of up to these bytes are stored without detours. */
+const NARROW = 16;
+/** Elements moved in one turn where scalars are moved. */
+const MOVES = 8;
+const NONE: ReadonlySet<string> = new Set();
+
+export class Nest {
+  readonly e: Emitter;
+  readonly affine: Affine;
+  readonly space: readonly number[];
+  /** The vectorised axis; -1 in a space without axes. */
+  readonly axis: number;
+  /** The other axes, outer first. */
+  readonly outer: readonly number[];
+  readonly sinks: Sink[];
+  /** Contexts of the code outside of the inner loop: before the nest, then one for each outer loop. */
+  levels: Context[] = [];
+  lanes = 1;
+  private masks: ReadonlyMap<string, readonly string[]> = new Map();
+  private readonly spares = new Map<RegKind, Cell>();
+
+  constructor(
+    readonly code: BlockCode,
+    readonly step: Step,
+  ) {
+    this.e = code.unit.e;
+    this.space = step.space!;
+    this.affine = new Affine(code.unit.ids, (v) => this.cellOf(v) !== undefined);
+    this.sinks = sinksOf(this);
+    this.axis = chooseAxis(this);
+    for (const s of this.sinks) if (s.writes?.cell.freeLayout) s.writes.cell.columns = this.axis === 0;
+    this.outer = this.space.map((_, i) => i).filter((i) => i !== this.axis);
+  }
+
+  /** The cell that the value is read from in this step, if it stands in the frame by now. */
+  cellOf(v: Value): Cell | undefined {
+    // What needs no memory is computed again: that keeps offsets affine.
+    if (this.code.unit.costs.isCheap(v)) return undefined;
+    const home = this.code.homes.get(v);
+    return home !== undefined && this.code.plan.owns(v) && home >= this.step.at
+      ? undefined
+      : this.code.unit.cells.get(v);
+  }
+
+  emit(): void {
+    if (this.sinks.length === 0) return;
+    const { e } = this;
+    const size = this.axis < 0 ? 1 : this.space[this.axis]!;
+    const widest = this.movesScalars() ? 0 : e.vectorBytes;
+    const lanesFor = (bytes: number): number => {
+      let lanes = Math.max(1, Math.floor(widest / bytes));
+      while (lanes > size && lanes * bytes > 16) lanes /= 2;
+      return lanes > size ? 1 : lanes;
+    };
+    const mark = e.out.length;
+    try {
+      this.write(lanesFor(4));
+    } catch (error) {
+      if (!(error instanceof TooWide)) throw error;
+      e.out.length = mark;
+      this.write(lanesFor(8));
+    }
+  }
+
+  /** Only moves elements to places that are not contiguous, one by one: taking wide vectors apart costs more. */
+  private movesScalars(): boolean {
+    const { costs, cells, e } = this.code.unit;
+    return (
+      this.axis >= 0 &&
+      e.vectorBytes > NARROW &&
+      this.sinks.every(({ writes, reads: [read] }) => {
+        if (!writes || !read || this.cellStrides(writes.cell, writes.shape, read.map)[this.axis] === 1)
+          return false;
+        return costs.work(read.value, (v) => cells.has(v)) <= 1;
+      })
+    );
+  }
+
+  private write(lanes: number): void {
+    this.lanes = lanes;
+    this.levels = [this.context(0)];
+    const sinks = this.sinks;
+    for (const s of sinks) s.before?.();
+    this.loops(0);
+    for (const s of sinks) s.after?.();
+  }
+
+  context(iv: Operand, known: ReadonlySet<string> = NONE, limits?: ReadonlyMap<string, Operand>): Context {
+    return { list: this.e.out, iv, memo: new Map(), known, limits };
+  }
+
+  private loops(depth: number): void {
+    if (depth === this.outer.length) {
+      this.inner();
+      return;
+    }
+    this.e.loop(0, this.space[this.outer[depth]!]!, 1, (iv) => {
+      this.levels.push(this.context(iv));
+      this.loops(depth + 1);
+      this.levels.pop();
+    });
+  }
+
+  private inner(): void {
+    const { e, lanes } = this;
+    if (this.axis < 0) {
+      emitRoots(this.sinks, [this.context(0)]);
+      return;
+    }
+    const size = this.space[this.axis]!;
+    const copies = this.movesScalars() ? MOVES : Math.max(...this.sinks.map((s) => s.unroll ?? 1));
+    const unroll = Math.min(copies, size / lanes);
+    for (const s of this.sinks) s.start?.(unroll);
+    const block = lanes * unroll;
+    const turn = (known: ReadonlySet<string>, limits?: ReadonlyMap<string, Operand>) => (iv: Operand) => {
+      const contexts: Context[] = [];
+      for (let u = 0; u < unroll; u++)
+        contexts.push(this.context(e.op("add", "i32", 1, [iv, u * lanes]), known, limits));
+      emitRoots(this.sinks, contexts);
+    };
+    const terms = prefixTerms(this);
+    this.masks = terms.masks;
+    if (terms.all.length === 0) e.loop(0, size, block, turn(NONE));
+    else {
+      const split = splitOf(this, terms, size, block);
+      const main = turn(new Set(terms.all.map((t) => t.key)));
+      const rest = turn(NONE, split.limits);
+      if (block === size) {
+        const some = split.end === size ? 1 : e.op("gtS", "mask", 1, [split.end, 0]);
+        const partly = (): void => e.when(some, () => rest(0));
+        e.when(e.op("eq", "mask", 1, [split.main, size]), () => main(0), partly);
+      } else {
+        e.loop(0, split.main, block, main);
+        e.loop(split.main, split.end, block, rest);
+      }
+    }
+    for (const s of this.sinks) s.finish?.();
+  }
+
+  /** How many lanes from the context's index on a mask lets through, where it is a prefix of the axis. */
+  prefix(mask: Value, map: AxisMap, ctx: Context | undefined): Operand | undefined {
+    const keys = ctx?.limits && this.masks.get(mapKey(this.code.unit.ids.of(mask), map));
+    if (!keys || !ctx.limits) return undefined;
+    const end = leastOf(this, ctx.limits, keys, this.space[this.axis]!);
+    return this.memoized(ctx, `count ${keys.join(" ")}`, () => this.e.op("sub", "i32", 1, [end, ctx.iv]));
+  }
+
+  /** The mask of the first `count` lanes. */
+  firstLanes(count: Operand, ctx: Context): Operand {
+    const key = `first ${isReg(count) ? count.id : `= ${count}`}`;
+    return this.memoized(ctx, key, () =>
+      this.e.op("ltS", "mask", this.lanes, [this.iota(), this.e.splat(count, this.lanes)]),
+    );
+  }
+
+  /** Room in the frame for a vector that is put together element by element. */
+  spare(kind: RegKind): Cell {
+    let cell = this.spares.get(kind);
+    if (!cell) {
+      cell = this.code.unit.frame.cell(kind, this.lanes);
+      this.spares.set(kind, cell);
+    }
+    return cell;
+  }
+
+  /** The value as a vector of the nest's lanes (or a literal). */
+  vector(v: Value, map: AxisMap, ctx: Context): Operand {
+    return this.value(v, map, ctx, true);
+  }
+
+  /** The value as a scalar: of lane 0, or of all lanes where it does not depend on the inner axis. */
+  first(v: Value, map: AxisMap, ctx: Context | undefined): Operand {
+    return this.value(v, map, ctx, false);
+  }
+
+  dependsOnInner(v: Value, map: AxisMap): boolean {
+    return this.axis >= 0 && (this.affine.axes(v, map) & (1 << this.axis)) !== 0;
+  }
+
+  /** The place for code that depends on these axes. */
+  levelOf(axes: number): Context {
+    let level = 0;
+    this.outer.forEach((a, i) => {
+      if (axes & (1 << a)) level = i + 1;
+    });
+    return this.levels[level]!;
+  }
+
+  private value(v: Value, map: AxisMap, ctx: Context | undefined, wide: boolean): Operand {
+    const key = mapKey(this.code.unit.ids.of(v), map);
+    if (ctx?.known.has(key)) return 1;
+    const inner = this.dependsOnInner(v, map);
+    const place = inner ? ctx! : this.levelOf(this.affine.axes(v, map));
+    const lanes = inner && wide ? this.lanes : 1;
+    const x = this.memoized(place, `${lanes > 1 ? "v" : "s"}${key}`, () =>
+      isScalarValue(v) ? this.code.scalar(v) : this.compute(v, map, inner ? ctx : undefined, lanes),
+    );
+    if (!wide || this.lanes === 1 || lanes > 1 || !isReg(x)) return x;
+    return this.memoized(place, `b${key}`, () => this.e.splat(x, this.lanes));
+  }
+
+  memoized(place: Context, key: string, make: () => Operand): Operand {
+    let x = place.memo.get(key);
+    if (x === undefined) {
+      x = this.e.inside(place.list, make);
+      place.memo.set(key, x);
+    }
+    return x;
+  }
+
+  /** The index along an axis: of lane 0 on the inner one. */
+  index(axis: number, ctx: Context | undefined): Operand {
+    if (axis < 0) return 0;
+    return axis === this.axis ? ctx!.iv : this.levels[this.outer.indexOf(axis) + 1]!.iv;
+  }
+
+  private compute(v: Value, map: AxisMap, ctx: Context | undefined, lanes: number): Operand {
+    const { e } = this;
+    const cell = this.cellOf(v);
+    if (cell) return this.readCell(cell, shapeOf(v), map, ctx, lanes);
+    const op = defOf(v);
+    if (!op) throw new Error("lower/simd: a tile argument has no cell");
+    if (op.opcode === "const") return literal(op.attrs["value"] as number | bigint, dtypeOf(v));
+    if (op.opcode === "arange") {
+      const at = e.op("add", "i32", 1, [this.index(map[0]!, ctx), op.attrs["start"] as number]);
+      if (lanes === 1) return at;
+      return e.op("add", "i32", lanes, [this.iota(), e.splat(at, lanes)]);
+    }
+    const wide = lanes > 1;
+    if (isView(op)) return this.value(op.operands[0]!, operandMap(op, map), ctx, wide);
+    if (op.opcode === "load") return this.load(op, map, ctx, lanes);
+    const args = op.operands.map((x) => this.value(x, map, ctx, wide));
+    const dtype = dtypeOf(op.operands[op.opcode === "select" ? 1 : 0]!);
+    return elementwise(e, { opcode: op.opcode, attrs: op.attrs, dtype, to: dtypeOf(v) }, args, lanes);
+  }
+
+  /** The vector 0, 1, 2, … */
+  iota(): Operand {
+    return this.memoized(this.levels[0]!, "iota", () => this.e.op("iota", "i32", this.lanes, []));
+  }
+
+  private load(op: Op, map: AxisMap, ctx: Context | undefined, lanes: number): Operand {
+    const [buffer, offset, mask, other] = op.operands as [Value, Value, Value?, Value?];
+    const wide = lanes > 1;
+    const place = this.placeOf(offset, map, ctx, lanes);
+    const d = dtypeOf(buffer);
+    const o = other ? this.value(other, map, ctx, wide) : regKind(d) === "i64" ? 0n : 0;
+    const mem = this.code.unit.bufferOf(buffer);
+    const count = mask && wide && place.kind === "run" ? this.prefix(mask, map, ctx) : undefined;
+    if (count !== undefined && place.kind === "run") {
+      if (this.e.canMask(memKind(d)))
+        return loadMasked(this.e, d, mem, place, this.firstLanes(count, ctx!), o, lanes);
+      const spare = this.code.unit.frame.mem(this.spare(regKind(d)));
+      return loadPrefix(this.e, d, mem, place.at, count, o, lanes, spare);
+    }
+    const m = mask ? this.value(mask, map, ctx, wide) : 1;
+    return loadMasked(this.e, d, mem, place, m, o, lanes);
+  }
+
+  /** Where the elements at `offset` stand for the lanes from the context's index on. */
+  placeOf(offset: Value, map: AxisMap, ctx: Context | undefined, lanes: number): Place {
+    const { e } = this;
+    if (lanes === 1) return { kind: "run", at: this.offset(offset, map, ctx) };
+    const stride = this.affine.stride(offset, map, this.axis);
+    if (stride === 1) return { kind: "run", at: this.offset(offset, map, ctx) };
+    if (stride !== undefined) {
+      const first = this.offset(offset, map, ctx);
+      const kind = isReg(first) ? first.type.kind : typeof first === "bigint" ? "i64" : "i32";
+      const step = (k: number): Operand => (kind === "i64" ? BigInt(k * stride) : k * stride);
+      return { kind: "lanes", at: (k) => e.op("add", kind, 1, [first, step(k)]) };
+    }
+    if (dtypeOf(offset) === "i32") {
+      const all = this.vector(offset, map, ctx!);
+      return { kind: "lanes", at: (k) => e.extract(all, "i32", k) };
+    }
+    // Wide offsets lane by lane, so that they do not halve the lanes of everything else.
+    const lanesAt = Array.from({ length: lanes }, (_, k) => {
+      const iv = e.inside(ctx!.list, () => e.op("add", "i32", 1, [ctx!.iv, k]));
+      return this.offset(offset, map, { ...ctx!, iv, memo: new Map() });
+    });
+    return { kind: "lanes", at: (k) => lanesAt[k]! };
+  }
+
+  private offset(offset: Value, map: AxisMap, ctx: Context | undefined): Operand {
+    const at = this.first(offset, map, ctx);
+    if (dtypeOf(offset) !== "u32" || this.code.unit.shape.address32 || !isReg(at)) return at;
+    return this.e.op("convertU", "i64", 1, [at]);
+  }
+
+  /** The element index in a cell: packed row-major over `shape`, seen through the map. */
+  cellIndex(cell: Cell, shape: readonly number[], map: AxisMap, ctx: Context | undefined): Operand {
+    const strides = this.cellStrides(cell, shape, map);
+    const { e } = this;
+    let at: Operand = 0;
+    let key = "c";
+    let place = this.levels[0]!;
+    const add = (into: Context, axis: number, iv: Operand): void => {
+      const stride = strides[axis];
+      if (!stride) return;
+      place = into;
+      key += `,${axis}*${stride}`;
+      const before = at;
+      at = this.memoized(place, key, () =>
+        e.op("add", "i32", 1, [before, e.op("mul", "i32", 1, [iv, stride])]),
+      );
+    };
+    this.outer.forEach((a, i) => {
+      if (strides[a]) add(this.levels[i + 1]!, a, this.levels[i + 1]!.iv);
+    });
+    if (this.axis >= 0 && strides[this.axis]) add(ctx!, this.axis, ctx!.iv);
+    return at;
+  }
+
+  /** The strides of a packed tile along the axes of the space. */
+  cellStrides(cell: Cell, shape: readonly number[], map: AxisMap): number[] {
+    const strides: number[] = [];
+    const packed = cell.columns ? [1, shape[0]!] : rowMajor(shape);
+    map.forEach((a, i) => {
+      if (a >= 0) strides[a] = (strides[a] ?? 0) + packed[i]!;
+    });
+    return strides;
+  }
+
+  readCell(
+    cell: Cell,
+    shape: readonly number[],
+    map: AxisMap,
+    ctx: Context | undefined,
+    lanes: number,
+  ): Operand {
+    const { e } = this;
+    const at = this.cellIndex(cell, shape, map, ctx);
+    const stride = lanes > 1 ? this.cellStrides(cell, shape, map)[this.axis]! : 1;
+    const one = (index: Operand, n: number): Operand => this.readFrame(cell, index, n);
+    if (stride === 1) return one(at, lanes);
+    const r = e.reg(cell.kind, lanes);
+    e.assign(r, cell.kind === "i64" ? 0n : 0);
+    for (let k = 0; k < lanes; k++) insert(e, r, one(e.op("add", "i32", 1, [at, k * stride]), 1), k);
+    return r;
+  }
+
+  private readFrame(cell: Cell, at: Operand, lanes: number): Operand {
+    return frameLoad(this.e, cell.kind, this.code.unit.frame.mem(cell), at, lanes);
+  }
+
+  /** Writes elements of a tile into its cell. */
+  writeCell(
+    cell: Cell,
+    shape: readonly number[],
+    map: AxisMap,
+    ctx: Context,
+    x: Operand,
+    lanes: number,
+  ): void {
+    const { e } = this;
+    const at = this.cellIndex(cell, shape, map, ctx);
+    const stride = lanes > 1 ? (this.cellStrides(cell, shape, map)[this.axis] ?? 0) : 1;
+    const mem = this.code.unit.frame.mem(cell);
+    if (stride === 1) {
+      frameStore(e, cell.kind, mem, at, x, lanes);
+      return;
+    }
+    for (let k = 0; k < lanes; k++)
+      frameStore(e, cell.kind, mem, e.op("add", "i32", 1, [at, k * stride]), e.extract(x, cell.kind, k), 1);
+  }
+}

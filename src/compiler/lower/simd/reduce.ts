@@ -1,0 +1,105 @@
+// How elements are combined in reductions and scans: neutral elements, combining, and the last step.
+
+import { type DType, isFloat, isSigned, type Op } from "../../ir/index.js";
+import { elementwise } from "./elementwise.js";
+import type { Emitter } from "./emit.js";
+import type { Operand } from "./form.js";
+import { roundTo } from "./half.js";
+import { wrapSmall } from "./integer.js";
+import { regKind } from "./kinds.js";
+
+export interface Combiner {
+  readonly kind: string;
+  readonly dtype: DType;
+  readonly ignoreNaN: boolean;
+}
+
+export const combinerOf = (op: Op): Combiner => ({
+  kind: op.attrs["kind"] as string,
+  dtype: op.operands[0]!.type.dtype,
+  ignoreNaN: op.attrs["nan"] === "ignore",
+});
+
+export const isArg = (c: Combiner): boolean => c.kind === "argmax" || c.kind === "argmin";
+const isMax = (c: Combiner): boolean => c.kind === "max" || c.kind === "argmax";
+
+/** The element that changes nothing. */
+export function neutral(c: Combiner): number | bigint {
+  const wide = regKind(c.dtype) === "i64";
+  const int = (x: number): number | bigint => (wide ? BigInt(x) : x);
+  switch (c.kind) {
+    case "sum":
+    case "or":
+    case "xor":
+      return int(0);
+    case "prod":
+      return int(1);
+    case "and":
+      return c.dtype === "bool" ? 1 : int(-1);
+  }
+  if (c.dtype === "bool") return isMax(c) ? 0 : 1;
+  if (isFloat(c.dtype)) {
+    if (c.ignoreNaN) return Number.NaN;
+    return isMax(c) ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+  }
+  if (!isSigned(c.dtype)) return isMax(c) ? int(0) : int(-1);
+  if (wide) return isMax(c) ? -(2n ** 63n) : 2n ** 63n - 1n;
+  return isMax(c) ? -(2 ** 31) : 2 ** 31 - 1;
+}
+
+/** `a` and `b` combined; halves stay in f32 and small integers unwrapped until {@link finish}. */
+export function combine(e: Emitter, c: Combiner, a: Operand, b: Operand, lanes: number): Operand {
+  const kind = regKind(c.dtype);
+  if (c.dtype === "bool" && (c.kind === "sum" || c.kind === "prod"))
+    return e.op(c.kind === "sum" ? "or" : "and", "mask", lanes, [a, b]);
+  switch (c.kind) {
+    case "sum":
+      return e.op("add", kind, lanes, [a, b]);
+    case "prod":
+      return e.op("mul", kind, lanes, [a, b]);
+    case "and":
+    case "or":
+    case "xor":
+      return e.op(c.kind, kind, lanes, [a, b]);
+    default:
+      return elementwise(
+        e,
+        { opcode: c.kind, attrs: { nan: c.ignoreNaN ? "ignore" : "propagate" }, dtype: c.dtype, to: c.dtype },
+        [a, b],
+        lanes,
+      );
+  }
+}
+
+/** Brings an accumulated element into its dtype. */
+export const finish = (e: Emitter, c: Combiner, x: Operand, lanes: number): Operand =>
+  wrapSmall(e, c.dtype, roundTo(e, c.dtype, x, lanes), lanes);
+
+/** A value and its index; an index of -1 says that there is none yet. */
+export interface Best {
+  readonly value: Operand;
+  readonly index: Operand;
+}
+
+/** The better of two, where every index in `b` counts as later; `ties`: compare the indices of equals. */
+export function better(e: Emitter, c: Combiner, a: Best, b: Best, lanes: number, ties: boolean): Best {
+  const kind = regKind(c.dtype);
+  const m = (op: "and" | "or", x: Operand, y: Operand): Operand => e.op(op, "mask", lanes, [x, y]);
+  const cmp = (op: string, x: Operand, y: Operand): Operand => e.op(op as "eq", "mask", lanes, [x, y]);
+  const suffix = isSigned(c.dtype) ? "S" : "U";
+  let take = cmp(`${isMax(c) ? "gt" : "lt"}${suffix}`, b.value, a.value);
+  const earlier = ties ? cmp("ltS", b.index, a.index) : 0;
+  if (ties) take = m("or", take, m("and", cmp("eq", a.value, b.value), earlier));
+  const empty = cmp("ltS", a.index, 0);
+  if (isFloat(c.dtype)) {
+    const [nanA, nanB] = [cmp("ne", a.value, a.value), cmp("ne", b.value, b.value)];
+    if (c.ignoreNaN) take = m("or", take, m("and", nanA, e.op("not", "mask", lanes, [nanB])));
+    else take = m("or", take, m("and", nanB, m("or", e.op("not", "mask", lanes, [nanA]), earlier)));
+  }
+  take = m("or", take, empty);
+  if (ties) take = m("and", take, cmp("geS", b.index, 0));
+  return {
+    value: e.op("select", kind, lanes, [take, b.value, a.value]),
+    index: e.op("select", "i32", lanes, [take, b.index, a.index]),
+  };
+}

@@ -1,0 +1,175 @@
+// What a group is for: stores, atomics, reductions and tiles written to the frame, as parts of a loop nest.
+// In each turn all values are computed before anything is written, so that a turn may write what it has read.
+
+import type { Value } from "../../ir/index.js";
+import type { AtomicOp, Operand } from "./form.js";
+import type { Cell } from "./frame.js";
+import { dtypeOf, isScalarValue, memKind, regKind, shapeOf } from "./kinds.js";
+import { type AxisMap, identityMap } from "./maps.js";
+import { insert, storeMasked, storePrefix } from "./memory.js";
+import type { Context, Nest } from "./nest.js";
+import { reduceSink } from "./nest-reduce.js";
+import type { Root } from "./plan.js";
+
+export interface Sink {
+  /** The tiles that are computed, each under its map. */
+  readonly reads: readonly { readonly value: Value; readonly map: AxisMap }[];
+  /** The offsets of a store. */
+  readonly offset?: Value;
+  /** Nothing happens where this is false. */
+  readonly mask?: Value;
+  /** A tile that is written to the frame. */
+  readonly writes?: { readonly cell: Cell; readonly shape: readonly number[] };
+  /** An axis whose elements are combined. */
+  readonly reduces?: number;
+  /** Copies of the inner body that are worth while. */
+  readonly unroll?: number;
+  /** Before the whole nest, before the inner loop, after it, after the nest. */
+  before?(): void;
+  start?(unroll: number): void;
+  finish?(): void;
+  after?(): void;
+  /** Computes in one inner turn; what it returns writes. */
+  turn(ctx: Context, unrolled: number): (() => void) | undefined;
+}
+
+export function emitRoots(sinks: readonly Sink[], contexts: readonly Context[]): void {
+  contexts.forEach((ctx, u) => {
+    for (const commit of sinks.map((s) => s.turn(ctx, u))) commit?.();
+  });
+}
+
+export function sinksOf(nest: Nest): Sink[] {
+  const sinks: Sink[] = [];
+  for (const root of nest.step.roots) {
+    const sink = sinkOf(nest, root);
+    if (sink) sinks.push(sink);
+  }
+  return sinks;
+}
+
+function sinkOf(nest: Nest, root: Root): Sink | undefined {
+  const { unit } = nest.code;
+  switch (root.kind) {
+    case "keep":
+      return cellSink(nest, root.value, unit.cells.get(root.value)!);
+    case "copy": {
+      const cell = nest.code.copies.get(root) ?? unit.cells.get(root.target!)!;
+      return nest.cellOf(root.value) === cell ? undefined : cellSink(nest, root.value, cell);
+    }
+    case "reduce":
+      return reduceSink(nest, root.op);
+    case "pick": {
+      const value = root.op.operands[0]!;
+      const map = shapeOf(value).map(() => -1);
+      return {
+        reads: [{ value, map }],
+        turn: (ctx) => {
+          unit.scalars.set(root.op.result, nest.first(value, map, ctx));
+          return undefined;
+        },
+      };
+    }
+    case "effect":
+      return root.op.opcode === "store" ? storeSink(nest, root) : atomicSink(nest, root);
+  }
+}
+
+function cellSink(nest: Nest, value: Value, cell: Cell): Sink {
+  const shape = shapeOf(value);
+  const map = identityMap(shape);
+  return {
+    reads: [{ value, map }],
+    writes: { cell, shape },
+    turn: (ctx) => {
+      const x = nest.vector(value, map, ctx);
+      return () => nest.writeCell(cell, shape, map, ctx, x, nest.lanes);
+    },
+  };
+}
+
+function storeSink(nest: Nest, { op }: Extract<Root, { kind: "effect" }>): Sink {
+  const [buffer, offset, value, mask] = op.operands as [Value, Value, Value, Value?];
+  const map = identityMap(shapeOf(offset));
+  return {
+    reads: [offset, value, ...(mask ? [mask] : [])].map((v) => ({ value: v, map })),
+    offset,
+    ...(mask ? { mask } : {}),
+    turn: (ctx) => {
+      const { e, lanes } = nest;
+      const place = nest.placeOf(offset, map, ctx, lanes);
+      const d = dtypeOf(buffer);
+      const mem = nest.code.unit.bufferOf(buffer);
+      const x = nest.vector(value, map, ctx);
+      const count = mask && lanes > 1 && place.kind === "run" ? nest.prefix(mask, map, ctx) : undefined;
+      if (count !== undefined && place.kind === "run") {
+        if (e.canMask(memKind(d))) {
+          const masked = { mask: nest.firstLanes(count, ctx) };
+          return () => e.store(regKind(d), lanes, mem, memKind(d), place.at, x, masked);
+        }
+        const spare = nest.code.unit.frame.mem(nest.spare(regKind(d)));
+        return () => storePrefix(e, d, mem, place.at, count, x, lanes, spare);
+      }
+      const m = mask ? nest.vector(mask, map, ctx) : 1;
+      return () => storeMasked(e, d, mem, place, m, x, lanes);
+    },
+  };
+}
+
+function atomicSink(nest: Nest, { op }: Extract<Root, { kind: "effect" }>): Sink {
+  const { e, code } = nest;
+  const cas = op.opcode === "atomicCas";
+  const [buffer, offset, ...rest] = op.operands as [Value, Value, ...Value[]];
+  const values = rest.slice(0, cas ? 2 : 1);
+  const mask = rest[values.length];
+  const shape = shapeOf(offset);
+  const map = identityMap(shape);
+  const d = dtypeOf(buffer);
+  const kind = regKind(d);
+  const isMax = op.attrs["kind"] === "max" || op.attrs["kind"] === "min";
+  return {
+    reads: [offset, ...rest].map((value) => ({ value, map })),
+    offset,
+    ...(mask && op.result.uses.size === 0 ? { mask } : {}),
+    turn: (ctx) => {
+      const { lanes } = nest;
+      const place = nest.placeOf(offset, map, ctx, lanes);
+      const m = mask ? nest.vector(mask, map, ctx) : 1;
+      const xs = values.map((v) => nest.vector(v, map, ctx));
+      return () => {
+        const old = e.reg(kind, lanes);
+        e.assign(old, kind === "i64" ? 0n : 0);
+        for (let k = 0; k < lanes; k++)
+          e.when(e.extract(m, "mask", k), () => {
+            const at =
+              place.kind === "lanes"
+                ? place.at(k)
+                : e.op("add", indexKind(place.at), 1, [place.at, index(place.at, k)]);
+            const args = xs.map((x) => e.extract(x, kind, k));
+            const dst = e.reg(kind);
+            e.out.push({
+              s: "atomic",
+              op: cas ? "cas" : (op.attrs["kind"] as AtomicOp),
+              dst,
+              mem: code.unit.bufferOf(buffer),
+              kind: memKind(d),
+              at,
+              value: args.at(-1)!,
+              ...(cas ? { expected: args[0]! } : {}),
+              ...(isMax && (d === "u8" || d === "u16" || d === "u32" || d === "u64")
+                ? { unsigned: true }
+                : {}),
+            });
+            insert(e, old, dst, k);
+          });
+        if (op.result.uses.size === 0) return;
+        if (isScalarValue(op.result)) code.unit.scalars.set(op.result, old);
+        else nest.writeCell(code.unit.cells.get(op.result)!, shape, map, ctx, old, lanes);
+      };
+    },
+  };
+}
+
+const indexKind = (at: Operand): "i32" | "i64" =>
+  typeof at === "bigint" || (typeof at === "object" && at.type.kind === "i64") ? "i64" : "i32";
+const index = (at: Operand, k: number): Operand => (indexKind(at) === "i64" ? BigInt(k) : k);

@@ -1,0 +1,75 @@
+// exp, exp2, expm1.
+
+import type { Builder } from "../../ir/builder.js";
+import type { Value } from "../../ir/ir.js";
+import { COEFFICIENTS } from "./coefficients.js";
+import { Kit } from "./kit.js";
+
+/** ln 2 in two parts; the first is short, so that its product with an exponent is exact. */
+export const LN2 = {
+  f32: [0.693145751953125, 1.4286068203094173e-6],
+  f64: [0.6931471803691238, 1.9082149292705877e-10],
+} as const;
+
+const tables = (k: Kit) => COEFFICIENTS[k.wide ? "f64" : "f32"];
+
+/**
+ * Splits off an even power of two: `x * scale = n + …` with integer `n`, and `root = 2^n`, so that `root * root`
+ * reaches from the denormals to past the largest number although `root` itself is a normal number.
+ */
+function evenPower(k: Kit, x: Value, scale: number): { n: Value; root: Value } {
+  const { magic, bias, mantissa } = k.format;
+  const t = k.fma(x, scale, magic + bias);
+  return { n: k.sub(t, magic + bias), root: k.fromBits(k.shl(k.bits(t), mantissa)) };
+}
+
+/** `p * root^2`: the first product is exact, the second rounds (denormals too). */
+const scaled = (k: Kit, p: Value, root: Value): Value => k.mul(k.mul(p, root), root);
+
+/** e^x for x in (-104, 90) in f32, (-746, 711) in f64. */
+function expInRange(k: Kit, x: Value): Value {
+  const { n, root } = evenPower(k, x, Math.LOG2E / 2);
+  const [hi, lo] = LN2[k.wide ? "f64" : "f32"];
+  const r = k.fma(n, -2 * lo, k.fma(n, -2 * hi, x));
+  return scaled(k, k.poly(r, [1, 1, ...tables(k).EXP]), root);
+}
+
+/** e^x, at most 2 ULP in f32 and f64. Overflows to infinity, underflows through the denormals to 0. */
+export function exp(b: Builder, x: Value): Value {
+  const k = new Kit(b, x);
+  return expInRange(k, k.wide ? k.clamp(x, -746, 711) : k.clamp(x, -105, 90));
+}
+
+/** 2^(hi + lo) for |hi| below 160 in f32, 1100 in f64; `lo` is small against 1. */
+export function exp2InRange(k: Kit, hi: Value, lo?: Value): Value {
+  const { n, root } = evenPower(k, hi, 0.5);
+  let r = k.fma(n, -2, hi);
+  if (lo) r = k.add(r, lo);
+  return scaled(k, k.poly(r, [1, Math.LN2, ...tables(k).EXP2]), root);
+}
+
+/** 2^x, at most 2 ULP; exact for integers. */
+export function exp2(b: Builder, x: Value): Value {
+  const k = new Kit(b, x);
+  return exp2InRange(k, k.wide ? k.clamp(x, -1080, 1030) : k.clamp(x, -155, 130));
+}
+
+/** e^x - 1, at most 3 ULP, also near 0. */
+export function expm1(b: Builder, x: Value): Value {
+  const k = new Kit(b, x);
+  const { magic, bias, mantissa } = k.format;
+  const inside = k.wide ? k.clamp(x, -50, 710) : k.clamp(x, -30, 89);
+  const t = k.fma(inside, Math.LOG2E, magic + bias - 1);
+  const n = k.sub(t, magic + bias - 1);
+  const [hi, lo] = LN2[k.wide ? "f64" : "f32"];
+  const r = k.fma(n, -lo, k.fma(n, -hi, inside));
+  const p = k.fma(k.mul(r, r), k.poly(r, tables(k).EXPM1), r);
+  // Half the result, 2^(n-1) * (1 + p) - 1/2, is in range where 2^n is not.
+  const half = k.fromBits(k.shl(k.bits(t), mantissa));
+  const y = k.fma(half, p, k.sub(half, 0.5));
+  const tiny = k.cmp(k.abs(x), "lt", k.wide ? 2 ** -55 : 2 ** -26);
+  return k.select(tiny, x, k.add(y, y));
+}
+
+/** e^x without care for overflow: what `tanh` and `erf` need. */
+export const expFinite = expInRange;
