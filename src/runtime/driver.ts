@@ -28,6 +28,10 @@ export interface Capabilities {
   readonly maxBufferBytes: number;
   /** Largest number of programs along each grid axis. */
   readonly maxGrid: readonly [number, number, number];
+  /** Buffers get exactly the bytes asked for and are not reused: for chips that check every access. Default false. */
+  readonly exactBuffers?: boolean;
+  /** Bytes of memory the chip has, where that is known: the base of the default memory limit. */
+  readonly memoryBytes?: number;
 }
 
 export interface Driver {

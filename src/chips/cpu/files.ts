@@ -1,0 +1,79 @@
+// The chip's folder on disk: libraries under the hash of their bytes, and what is known of compilers. Writers rename, so
+// any number of processes may share it.
+
+import { builtin, cacheFolder, processId } from "../../runtime/platform.js";
+
+let folder: string | undefined;
+let folderFor: string | undefined;
+
+/**
+ * The `cpu` folder in the cache folder. Where there is none to write to, a private one that goes with the process.
+ * Only called in Node.
+ */
+export function cpuFolder(): string {
+  const base = cacheFolder();
+  if (folder && folderFor === (base ?? "")) return folder;
+  const fs = builtin("node:fs")!;
+  const path = builtin("node:path")!;
+  folderFor = base ?? "";
+  if (base) {
+    try {
+      const shared = path.join(base, "cpu");
+      fs.mkdirSync(shared, { recursive: true });
+      fs.accessSync(shared, fs.constants.W_OK);
+      folder = shared;
+      return folder;
+    } catch {
+      // Below.
+    }
+  }
+  const own = fs.mkdtempSync(path.join(builtin("node:os")!.tmpdir(), "vexil-"));
+  process.once("exit", () => fs.rmSync(own, { recursive: true, force: true }));
+  folder = own;
+  return folder;
+}
+
+export function hashOf(...parts: (string | Uint8Array)[]): string {
+  const hash = builtin("node:crypto")!.createHash("sha256");
+  for (const p of parts) hash.update(p).update("\0");
+  return hash.digest("hex").slice(0, 32);
+}
+
+let counter = 0;
+/** A path beside `path` that no other process or thread uses. */
+export const temporaryName = (path: string): string =>
+  `${path}.${processId()}.${Math.random().toString(36).slice(2, 10)}${counter++}.tmp`;
+
+/** Writes a file so that others see it whole or not at all. */
+export function writeAtomic(path: string, bytes: Uint8Array | string): void {
+  const fs = builtin("node:fs")!;
+  const temporary = temporaryName(path);
+  try {
+    fs.writeFileSync(temporary, bytes);
+    fs.renameSync(temporary, path);
+  } catch (e) {
+    fs.rmSync(temporary, { force: true });
+    throw e;
+  }
+}
+
+const libraryPath = (bytes: Uint8Array): string => {
+  const suffix = process.platform === "darwin" ? "dylib" : "so";
+  return builtin("node:path")!.join(cpuFolder(), `${hashOf(bytes)}.${suffix}`);
+};
+
+/** The path of a library with these bytes; written if it is not there already. */
+export function libraryFile(bytes: Uint8Array): string {
+  const path = libraryPath(bytes);
+  const there = builtin("node:fs")!.statSync(path, { throwIfNoEntry: false });
+  if (there?.size !== bytes.length) writeAtomic(path, bytes);
+  return path;
+}
+
+/** Reads a fresh library and gives it its lasting name. */
+export function adoptLibrary(temporary: string): Uint8Array {
+  const fs = builtin("node:fs")!;
+  const bytes = new Uint8Array(fs.readFileSync(temporary));
+  fs.renameSync(temporary, libraryPath(bytes));
+  return bytes;
+}

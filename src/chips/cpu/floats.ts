@@ -1,0 +1,82 @@
+// C expressions for the floating-point operations that C has no vector operator for.
+
+import { blend } from "./convert.js";
+import { intOf, list, type Unit } from "./unit.js";
+
+type FloatKind = "f32" | "f64";
+export type RoundOp = "floor" | "ceil" | "trunc" | "nearest";
+
+/** The SSE4.1 rounding mode: no exception, direction in the low bits. */
+const X86_ROUND: Readonly<Record<RoundOp, number>> = { nearest: 8, floor: 9, ceil: 10, trunc: 11 };
+const C_ROUND: Readonly<Record<RoundOp, string>> = {
+  floor: "floor",
+  ceil: "ceil",
+  trunc: "trunc",
+  nearest: "rint",
+};
+const ELEMENTWISE_ROUND: Readonly<Record<RoundOp, string>> = { ...C_ROUND, nearest: "roundeven" };
+
+/** 128, 256 or 512 if GCC's x86 builtins serve vectors of this size here, else 0. */
+function x86Bits(u: Unit, kind: FloatKind, lanes: number): 0 | 128 | 256 | 512 {
+  const bits = lanes * (kind === "f32" ? 32 : 64);
+  if (!u.features.x86) return 0;
+  if (bits === 128 || bits === 256) return bits;
+  return bits === 512 && u.features.x86wide ? 512 : 0;
+}
+
+const ps = (kind: FloatKind): string => (kind === "f32" ? "ps" : "pd");
+const width = (bits: number): string => (bits === 128 ? "" : String(bits));
+const perLane = (u: Unit, kind: FloatKind, lanes: number, call: (i: number) => string): string =>
+  `(${u.type(kind, lanes)}){${list(lanes, call)}}`;
+
+export function round(u: Unit, op: RoundOp, kind: FloatKind, lanes: number, x: string): string {
+  const s = kind === "f32" ? "f" : "";
+  if (lanes === 1) return `__builtin_${C_ROUND[op]}${s}(${x})`;
+  if (u.features.elementwise) return `__builtin_elementwise_${ELEMENTWISE_ROUND[op]}(${x})`;
+  const bits = x86Bits(u, kind, lanes);
+  if (bits === 512) return `__builtin_ia32_rndscale${ps(kind)}_mask(${x},${X86_ROUND[op]},${x},-1,4)`;
+  if (bits) return `__builtin_ia32_round${ps(kind)}${width(bits)}(${x},${X86_ROUND[op]})`;
+  return perLane(u, kind, lanes, (i) => `__builtin_${C_ROUND[op]}${s}(${x}[${i}])`);
+}
+
+export function sqrt(u: Unit, kind: FloatKind, lanes: number, x: string): string {
+  const s = kind === "f32" ? "f" : "";
+  if (lanes === 1) return `__builtin_sqrt${s}(${x})`;
+  if (u.features.elementwise) return `__builtin_elementwise_sqrt(${x})`;
+  const bits = x86Bits(u, kind, lanes);
+  if (bits === 512) return `__builtin_ia32_sqrt${ps(kind)}512_mask(${x},${x},-1,4)`;
+  if (bits) return `__builtin_ia32_sqrt${ps(kind)}${width(bits)}(${x})`;
+  return perLane(u, kind, lanes, (i) => `__builtin_sqrt${s}(${x}[${i}])`);
+}
+
+export function fma(u: Unit, kind: FloatKind, lanes: number, a: string, b: string, c: string): string {
+  if (u.features.fma !== "builtin") return `${a}*${b}+${c}`;
+  if (lanes === 1) return `__builtin_fma${kind === "f32" ? "f" : ""}(${a},${b},${c})`;
+  if (u.features.elementwise) return `__builtin_elementwise_fma(${a},${b},${c})`;
+  const bits = x86Bits(u, kind, lanes);
+  if (bits === 512) return `__builtin_ia32_vfmadd${ps(kind)}512_mask(${a},${b},${c},-1,4)`;
+  if (bits) return `__builtin_ia32_vfmadd${ps(kind)}${width(bits)}(${a},${b},${c})`;
+  return `${a}*${b}+${c}`;
+}
+
+/** The name of a helper of two arguments that takes the smaller or larger and passes NaN on. */
+export function extreme(u: Unit, op: "min" | "max", kind: FloatKind, lanes: number): string {
+  const name = `${op}_${kind}_${lanes}`;
+  const less = op === "min" ? "<" : ">";
+  return u.helper(name, () => {
+    const F = u.type(kind, lanes);
+    const head = `${F} ${name}(${F} a,${F} b)`;
+    // Where b is NaN the comparison fails and gives b; where a is NaN, a is asked for.
+    if (lanes === 1) return `${head}{return a${less}b||a!=a?a:b;}`;
+    const M = u.type(intOf(kind), lanes);
+    const bits = x86Bits(u, kind, lanes);
+    if (bits === 128 || bits === 256) {
+      const smaller = `__builtin_ia32_${op}${ps(kind)}${width(bits)}(a,b)`;
+      return `${head}{${M} n=(${M})(a!=a),x=(${M})a,y=(${M})${smaller};return (${F})${blend("n", "x", "y")};}`;
+    }
+    return (
+      `${head}{${M} m=(${M})(a${less}b)|(${M})(a!=a),x=(${M})a,y=(${M})b;` +
+      `return (${F})${blend("m", "x", "y")};}`
+    );
+  });
+}

@@ -1,0 +1,81 @@
+// The `cpu` chip: kernels as C, built by the system's compiler and run on all cores.
+
+import type { Capabilities, Chip, ChipEntry, Probe } from "../../runtime/driver.js";
+import { builtin, env } from "../../runtime/platform.js";
+import { type Compiler, installHint, NoCompilerError, openCompiler } from "./compiler.js";
+import { CpuDriver } from "./driver.js";
+import { loadNative, type Native } from "./native.js";
+import { CpuTarget } from "./target.js";
+
+const SUMMARY = "native code by the system's C compiler, on all cores";
+
+/** Threads of a launch: `VEXIL_THREADS`, else one per core that this process may use. */
+function threadCount(): number {
+  const wanted = env("VEXIL_THREADS");
+  if (wanted === undefined) return builtin("node:os")!.availableParallelism();
+  const n = Number(wanted);
+  if (!Number.isInteger(n) || n < 1 || n > 1024)
+    throw new Error(`VEXIL_THREADS must be a whole number from 1 to 1024, not "${wanted}"`);
+  return n;
+}
+
+function openParts(): { compiler: Compiler; native: Native } {
+  const compiler = openCompiler();
+  try {
+    return { compiler, native: loadNative(compiler) };
+  } catch (e) {
+    const koffi = (e as { code?: string }).code === "MODULE_NOT_FOUND";
+    const hint = koffi ? "`npm install koffi`" : installHint();
+    throw new NoCompilerError(`${compiler.version}, but ${(e as Error).message}`, hint);
+  }
+}
+
+const describe = (c: Compiler): string => c.version + (c.units ? `, ${c.units}` : "");
+
+function capabilities(compiler: Compiler, threads: number): Capabilities {
+  return {
+    syncRead: true,
+    f64: true,
+    i64: true,
+    threads,
+    elementsPerProgram: 16384,
+    dotBlock: compiler.features.vectorBytes === 64 ? [96, 64, 256] : [64, 64, 256],
+    maxBufferBytes: builtin("node:os")!.totalmem(),
+    maxGrid: [2147483647, 65535, 65535],
+  };
+}
+
+export const entry: ChipEntry = {
+  name: "cpu",
+  summary: SUMMARY,
+
+  probe(): Promise<Probe> {
+    try {
+      const { compiler } = openParts();
+      return Promise.resolve({ available: true, found: describe(compiler) });
+    } catch (e) {
+      if (!(e instanceof NoCompilerError)) return Promise.reject(e);
+      return Promise.resolve({ available: false, found: e.message, hint: e.hint });
+    }
+  },
+
+  async open(): Promise<Chip> {
+    let parts: ReturnType<typeof openParts>;
+    try {
+      parts = openParts();
+    } catch (e) {
+      if (e instanceof NoCompilerError)
+        throw new Error(`the cpu chip is not available: ${e.message}. ${e.hint}`);
+      throw e;
+    }
+    const { compiler, native } = parts;
+    const threads = threadCount();
+    return {
+      name: "cpu",
+      target: new CpuTarget(compiler),
+      driver: new CpuDriver(native, threads),
+      capabilities: capabilities(compiler, threads),
+      description: `${threads} thread${threads === 1 ? "" : "s"}, ${describe(compiler)}, ${compiler.features.vectorBytes * 8}-bit vectors`,
+    };
+  },
+};

@@ -1,0 +1,66 @@
+// The chip's C runtime (`pool.ts`) in this process: compiled or taken from the cache, and bound through koffi.
+// Addresses are numbers: user addresses have at most 52 bits.
+
+import { builtin } from "../../runtime/platform.js";
+import { type Compiler, compileLibrary, libraryFlags } from "./compiler.js";
+import { cpuFolder, hashOf, writeAtomic } from "./files.js";
+import { LAUNCH, POOL_C } from "./pool.js";
+
+/** The functions of the C runtime; see the text in `pool.ts`. */
+export interface Native {
+  /** A pool; 0 without memory. */
+  open(threads: number): number;
+  close(pool: number): void;
+  launch(pool: number): number;
+  load(pool: number, path: string, frameBytes: number): number;
+  error(pool: number): string;
+  alloc(bytes: number): number;
+  free(address: number): void;
+  copyIn(to: number, from: Uint8Array, bytes: number): void;
+  copyOut(to: Uint8Array, from: number, bytes: number): void;
+  copy(to: number, from: number, bytes: number): void;
+  /** The launch block of a pool, as memory shared with it; invalid once the pool is closed. */
+  block(pool: number): ArrayBuffer;
+}
+
+interface Koffi {
+  load(path: string): {
+    func(name: string, result: string, args: readonly string[]): (...args: unknown[]) => unknown;
+  };
+  view(address: unknown, bytes: number): ArrayBuffer;
+}
+
+/** koffi, loaded when first needed so that bundles for browsers do not hold it. Throws what loading it throws. */
+function loadKoffi(): Koffi {
+  const require = builtin("node:module")!.createRequire(import.meta.url);
+  return require("koffi") as Koffi;
+}
+
+/** The path of the compiled C runtime; compiles it if the cache has none. Throws CompileError. */
+export function poolLibrary(c: Compiler): string {
+  const fs = builtin("node:fs")!;
+  const key = hashOf(POOL_C, c.path, c.version, ...c.prefix, ...libraryFlags(c, false));
+  const path = builtin("node:path")!.join(cpuFolder(), `pool-${key}.so`);
+  if (!fs.existsSync(path)) writeAtomic(path, compileLibrary(c, "the cpu chip's thread pool", POOL_C));
+  return path;
+}
+
+export function loadNative(c: Compiler): Native {
+  const koffi = loadKoffi();
+  const library = koffi.load(poolLibrary(c));
+  const bind = <F>(name: string, result: string, ...args: string[]): F =>
+    library.func(`vexil_${name}`, result, args) as F;
+  return {
+    open: bind("open", "intptr_t", "int"),
+    close: bind("close", "void", "intptr_t"),
+    launch: bind("launch", "int", "intptr_t"),
+    load: bind("load", "intptr_t", "intptr_t", "str", "int64_t"),
+    error: bind("error", "str", "intptr_t"),
+    alloc: bind("alloc", "intptr_t", "int64_t"),
+    free: bind("free", "void", "intptr_t"),
+    copyIn: bind("copy", "void", "intptr_t", "const uint8_t *", "int64_t"),
+    copyOut: bind("copy", "void", "uint8_t *", "intptr_t", "int64_t"),
+    copy: bind("copy", "void", "intptr_t", "intptr_t", "int64_t"),
+    block: (pool) => koffi.view(BigInt(pool), LAUNCH.slots * 8),
+  };
+}

@@ -1,0 +1,333 @@
+// The C runtime of the chip, as text: memory, loading of kernels, and a pool of threads that runs a grid. Compiled once
+// per machine like a kernel. It keeps no globals, so any number of pools (one per driver) can share one process.
+
+/** Byte offsets and slots of `struct launch`, the block that the driver fills for each launch. */
+export const LAUNCH = {
+  /** Slot of the executable's address. */
+  executable: 0,
+  /** Slot of the number of programs. */
+  programs: 1,
+  /** Slot where the kernel's own argument block starts. */
+  args: 2,
+  /** Parameters that fit. */
+  maxParams: 250,
+  slots: 256,
+} as const;
+
+/**
+ * What calling the other threads costs, in nanoseconds: while they watch; and until a sleeping one runs, beyond the
+ * wake call itself, which is measured (5 us on bare metal, 50 us in some virtual machines).
+ */
+const AWAKE_NS = 2_000;
+const ASLEEP_NS = 10_000;
+/** How long a thread watches for the next launch before it sleeps: what lies between two launches of a model. */
+const WATCH_NS = 40_000;
+
+export const POOL_C = `
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#ifdef __linux__
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#endif
+
+typedef void (*kernel)(const int64_t *args, char *frame, int64_t begin, int64_t end);
+
+struct executable {
+  kernel run;
+  int64_t frame_bytes;
+  double ns; /* time of one program as last measured; 0: never */
+};
+
+struct thread {
+  struct pool *pool;
+  char *frame;
+  int64_t frame_bytes;
+  pthread_t id;
+} __attribute__((aligned(64)));
+
+struct pool {
+  int64_t launch[${LAUNCH.slots}]; /* see LAUNCH: filled by the driver */
+  int threads, started, stop;
+  double wake_ns; /* what waking the others costs the caller, as measured */
+  int watch; /* there are cores enough for threads that wait awake */
+  struct thread *thread; /* 0 is the caller */
+  /* The running job; written while it is closed and nobody is inside. */
+  kernel run;
+  int64_t programs, chunk;
+  int64_t next __attribute__((aligned(64)));
+  uint32_t open __attribute__((aligned(64))); /* threads may enter the job */
+  uint32_t inside;                            /* threads that may be touching it */
+  uint32_t ticket __attribute__((aligned(64))); /* counts jobs; threads sleep on it */
+  uint32_t sleepers;
+  uint32_t waiting; /* the caller sleeps on inside */
+#ifndef __linux__
+  pthread_mutex_t mutex;
+  pthread_cond_t changed;
+#endif
+  char error[512];
+};
+
+static void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+/* Sleeps while *word == value; may return early. */
+static void wait_on(struct pool *p, uint32_t *word, uint32_t value) {
+#ifdef __linux__
+  (void)p;
+  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, 0, 0, 0);
+#else
+  pthread_mutex_lock(&p->mutex);
+  if (__atomic_load_n(word, __ATOMIC_SEQ_CST) == value) pthread_cond_wait(&p->changed, &p->mutex);
+  pthread_mutex_unlock(&p->mutex);
+#endif
+}
+
+static void wake(struct pool *p, uint32_t *word) {
+#ifdef __linux__
+  (void)p;
+  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 0x7fffffff, 0, 0, 0);
+#else
+  (void)word;
+  pthread_mutex_lock(&p->mutex);
+  pthread_cond_broadcast(&p->changed);
+  pthread_mutex_unlock(&p->mutex);
+#endif
+}
+
+static double now_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1e9 + t.tv_nsec;
+}
+
+/* Takes chunks of the open job until none is left. */
+static void work(struct pool *p, struct thread *self) {
+  for (;;) {
+    int64_t begin = __atomic_fetch_add(&p->next, p->chunk, __ATOMIC_RELAXED);
+    if (begin >= p->programs) return;
+    int64_t end = begin + p->chunk;
+    p->run(p->launch + ${LAUNCH.args}, self->frame, begin, end < p->programs ? end : p->programs);
+  }
+}
+
+static void *thread_main(void *arg) {
+  struct thread *self = arg;
+  struct pool *p = self->pool;
+  uint32_t seen = 0;
+  for (;;) {
+    double until = 0;
+    for (unsigned turns = 1; __atomic_load_n(&p->ticket, __ATOMIC_ACQUIRE) == seen; turns++) {
+      if (p->watch && turns % 64) {
+        relax();
+        continue;
+      }
+      if (p->watch) {
+        const double now = now_ns();
+        if (!until) until = now + ${WATCH_NS};
+        if (now < until) continue;
+      }
+      __atomic_fetch_add(&p->sleepers, 1, __ATOMIC_SEQ_CST);
+      wait_on(p, &p->ticket, seen);
+      __atomic_fetch_sub(&p->sleepers, 1, __ATOMIC_SEQ_CST);
+    }
+    seen = __atomic_load_n(&p->ticket, __ATOMIC_ACQUIRE);
+    if (__atomic_load_n(&p->stop, __ATOMIC_ACQUIRE)) return 0;
+    /* Enter, then look: the caller closes, then looks for who is inside. One of the two sees the other. */
+    __atomic_fetch_add(&p->inside, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&p->open, __ATOMIC_SEQ_CST)) work(p, self);
+    if (__atomic_sub_fetch(&p->inside, 1, __ATOMIC_SEQ_CST) == 0 && __atomic_load_n(&p->waiting, __ATOMIC_SEQ_CST))
+      wake(p, &p->inside);
+  }
+}
+
+static int grow_frame(struct thread *t, int64_t bytes) {
+  if (bytes <= t->frame_bytes) return 1;
+  free(t->frame);
+  t->frame = 0;
+  t->frame_bytes = 0;
+  bytes = (bytes + 4095) & ~4095ll;
+  if (posix_memalign((void **)&t->frame, 64, bytes)) return 0;
+  t->frame_bytes = bytes;
+  return 1;
+}
+
+/* Starts the threads at the first launch that needs them; without rights for more, it makes do with what there is. */
+static void start(struct pool *p) {
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are for Node's own threads */
+  while (p->started < p->threads) {
+    struct thread *t = &p->thread[p->started];
+    t->pool = p;
+    if (pthread_create(&t->id, 0, thread_main, t)) {
+      p->threads = p->started;
+      break;
+    }
+    p->started++;
+  }
+  pthread_sigmask(SIG_SETMASK, &old, 0);
+}
+
+static int parallel(struct pool *p, struct executable *e, int64_t first, int64_t programs) {
+  for (int i = 1; i < p->threads; i++)
+    if (!grow_frame(&p->thread[i], e->frame_bytes)) return 0;
+  if (p->started < p->threads) start(p);
+  p->run = e->run;
+  p->programs = programs;
+  int64_t chunk = (programs - first) / (p->threads * 8);
+  p->chunk = chunk < 1 ? 1 : chunk;
+  __atomic_store_n(&p->next, first, __ATOMIC_RELAXED);
+  __atomic_store_n(&p->open, 1, __ATOMIC_SEQ_CST);
+  __atomic_fetch_add(&p->ticket, 1, __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&p->sleepers, __ATOMIC_SEQ_CST)) {
+    const double t0 = now_ns();
+    wake(p, &p->ticket);
+    const double more = now_ns() - t0 - p->wake_ns;
+    /* Down at once, up slowly: a high value is likely somebody else's turn on this core. */
+    p->wake_ns += more < 0 ? more * 0.5 : (more < 2e4 ? more : 2e4) * 0.1;
+  }
+  work(p, &p->thread[0]);
+  __atomic_store_n(&p->open, 0, __ATOMIC_SEQ_CST);
+  /* Those inside finish their last chunks; who has not come yet finds the job closed. */
+  for (int turns = 0; __atomic_load_n(&p->inside, __ATOMIC_SEQ_CST); turns++) {
+    if (turns < 2000) {
+      relax();
+      continue;
+    }
+    __atomic_store_n(&p->waiting, 1, __ATOMIC_SEQ_CST);
+    uint32_t n = __atomic_load_n(&p->inside, __ATOMIC_SEQ_CST);
+    if (n) wait_on(p, &p->inside, n);
+    __atomic_store_n(&p->waiting, 0, __ATOMIC_SEQ_CST);
+  }
+  return 1;
+}
+
+/* Whether this much work is done sooner with the help of the others. */
+static int worth_calling(struct pool *p, double ns) {
+  const int awake = p->watch && p->started > 1 && !__atomic_load_n(&p->sleepers, __ATOMIC_RELAXED);
+  const double saved = ns - ns / p->threads;
+  if (awake) return saved > ${AWAKE_NS};
+  if (saved > ${ASLEEP_NS} + p->wake_ns) return 1;
+  p->wake_ns *= 0.99; /* what was measured once is tried again some time */
+  return 0;
+}
+
+/* Runs the launch block. 0: done; 1: no memory for the kernel's scratch. */
+int vexil_launch(struct pool *p) {
+  struct executable *e = (struct executable *)p->launch[${LAUNCH.executable}];
+  const int64_t programs = p->launch[${LAUNCH.programs}];
+  const int64_t *args = p->launch + ${LAUNCH.args};
+  if (programs <= 0) return 0;
+  struct thread *self = &p->thread[0];
+  if (!grow_frame(self, e->frame_bytes)) return 1;
+  if (p->threads == 1 || programs == 1) {
+    e->run(args, self->frame, 0, programs);
+    return 0;
+  }
+  if (e->ns > 0 && worth_calling(p, e->ns * programs)) {
+    const double t0 = now_ns();
+    if (!parallel(p, e, 0, programs)) return 1;
+    /* Time times threads bounds the work from above, so the estimate may only sink. If it sinks too far, the way below
+       finds out. */
+    const double ns = (now_ns() - t0) * p->threads / programs;
+    if (ns < e->ns) e->ns = e->ns * 0.75 + ns * 0.25;
+    return 0;
+  }
+  /* Alone, in growing pieces, until it is plain that help would pay. */
+  const double t0 = now_ns();
+  int64_t done = 0, piece = 1;
+  while (done < programs) {
+    int64_t end = done + piece < programs ? done + piece : programs;
+    e->run(args, self->frame, done, end);
+    done = end;
+    const double spent = now_ns() - t0;
+    e->ns = spent / done;
+    if (programs - done > 1 && spent > 1000 && worth_calling(p, e->ns * (programs - done)))
+      return !parallel(p, e, done, programs);
+    piece *= 2;
+  }
+  return 0;
+}
+
+struct pool *vexil_open(int threads) {
+  struct pool *p;
+  if (posix_memalign((void **)&p, 64, sizeof *p)) return 0;
+  memset(p, 0, sizeof *p);
+  p->threads = threads < 1 ? 1 : threads;
+  p->started = 1;
+  p->watch = sysconf(_SC_NPROCESSORS_ONLN) >= threads;
+  if (posix_memalign((void **)&p->thread, 64, sizeof(struct thread) * p->threads)) {
+    free(p);
+    return 0;
+  }
+  memset(p->thread, 0, sizeof(struct thread) * p->threads);
+  p->thread[0].pool = p;
+#ifndef __linux__
+  pthread_mutex_init(&p->mutex, 0);
+  pthread_cond_init(&p->changed, 0);
+#endif
+  return p;
+}
+
+void vexil_close(struct pool *p) {
+  __atomic_store_n(&p->stop, 1, __ATOMIC_SEQ_CST);
+  __atomic_fetch_add(&p->ticket, 1, __ATOMIC_SEQ_CST);
+  wake(p, &p->ticket);
+  for (int i = 1; i < p->started; i++) pthread_join(p->thread[i].id, 0);
+  for (int i = 0; i < p->threads; i++) free(p->thread[i].frame);
+#ifndef __linux__
+  pthread_cond_destroy(&p->changed);
+  pthread_mutex_destroy(&p->mutex);
+#endif
+  free(p->thread);
+  free(p);
+}
+
+const char *vexil_error(struct pool *p) { return p->error; }
+
+/* Loads a compiled kernel; 0 if that fails, with the reason in vexil_error. */
+struct executable *vexil_load(struct pool *p, const char *path, int64_t frame_bytes) {
+  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  void *run = library ? dlsym(library, "run") : 0;
+  struct executable *e = run ? malloc(sizeof *e) : 0;
+  if (!e) {
+    const char *why = library && run ? "out of memory" : dlerror();
+    snprintf(p->error, sizeof p->error, "%s", why ? why : "unknown error");
+    return 0;
+  }
+  e->run = (kernel)run;
+  e->frame_bytes = frame_bytes;
+  e->ns = 0;
+  return e;
+}
+
+/* 64-byte aligned memory; large pieces on large pages where the system likes. 0: none left. */
+void *vexil_alloc(int64_t bytes) {
+  void *at;
+  const int large = bytes >= (4 << 20);
+  if (posix_memalign(&at, large ? 2 << 20 : 64, bytes)) return 0;
+#ifdef MADV_HUGEPAGE
+  if (large) madvise(at, bytes, MADV_HUGEPAGE);
+#endif
+  return at;
+}
+
+void vexil_free(void *at) { free(at); }
+void vexil_copy(void *to, const void *from, int64_t bytes) { memmove(to, from, bytes); }
+`;

@@ -1,0 +1,30 @@
+// The list of built-in chips, the only place that names them. Each is loaded when it is first asked for anything.
+
+import type { Chip, ChipEntry, Probe } from "../runtime/driver.js";
+import { registerChip } from "../runtime/registry.js";
+
+/** The chips of this package, best first. */
+export const builtinChips: readonly { readonly name: string; load(): Promise<ChipEntry> }[] = [
+  { name: "cpu", load: async () => (await import("./cpu/index.js")).entry },
+  { name: "wasm", load: async () => (await import("./wasm/index.js")).entry },
+  { name: "interpreter", load: async () => (await import("./interpreter/index.js")).entry },
+];
+
+const SUMMARIES: Readonly<Record<string, string>> = {
+  cpu: "native code by the system's C compiler, on all cores",
+  wasm: "WebAssembly with SIMD and threads, in Node and in browsers",
+  interpreter: "runs the compiler's intermediate form in JavaScript: the reference, and for debugging",
+};
+
+/** Registers the built-in chips with the runtime, in order of preference. */
+export function registerBuiltinChips(): void {
+  for (const { name, load } of builtinChips)
+    registerChip({
+      name,
+      summary: SUMMARIES[name]!,
+      probe: async (): Promise<Probe> => (await load()).probe(),
+      open: async (): Promise<Chip> => (await load()).open(),
+    });
+}
+
+registerBuiltinChips();

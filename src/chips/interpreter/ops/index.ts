@@ -1,0 +1,11 @@
+// The op families of the interpreter. Importing this file registers them all.
+
+import "./creation.js";
+import "./shape.js";
+import "./arith.js";
+import "./cast.js";
+import "./math.js";
+import "./memory.js";
+import "./reduce.js";
+import "./dot.js";
+import "./control.js";

@@ -1,0 +1,83 @@
+// Finds memory that nobody frees: when switched on, remembers where each storage was allocated. Off by
+// default; `VEXIL_DEBUG=leaks` switches it on from the start.
+
+import { debugs } from "./platform.js";
+import type { Storage } from "./storage.js";
+
+export interface Leak {
+  /** The author's line: `file:line:column`. */
+  readonly line: string;
+  /** Storages allocated there that are not freed. */
+  readonly count: number;
+  readonly bytes: number;
+  /** Those of them that nothing refers to any more: they can never be freed. */
+  readonly lost: number;
+}
+
+interface Record {
+  readonly line: string;
+  readonly bytes: number;
+  lost: boolean;
+}
+
+let on = debugs("leaks");
+const records = new Set<Record>();
+const recordOf = new WeakMap<Storage, Record>();
+/** Only reports: a finalizer may run late or never, so nothing is freed here. */
+const collected = new FinalizationRegistry<Record>((r) => {
+  r.lost = true;
+});
+
+/** Switches the recording on or off; what was recorded stays until it is freed. */
+export function trackAllocations(enabled: boolean): void {
+  on = enabled;
+}
+export const trackingAllocations = (): boolean => on || records.size > 0;
+
+export function recordAllocation(storage: Storage): void {
+  if (!on) return;
+  const r: Record = { line: authorLine(), bytes: storage.bytes, lost: false };
+  records.add(r);
+  recordOf.set(storage, r);
+  collected.register(storage, r, storage);
+}
+
+export function forgetAllocation(storage: Storage): void {
+  const r = recordOf.get(storage);
+  if (!r) return;
+  records.delete(r);
+  collected.unregister(storage);
+}
+
+/** What is recorded and not freed, by line, most bytes first. */
+export function leakReport(): Leak[] {
+  const byLine = new Map<string, { line: string; count: number; bytes: number; lost: number }>();
+  for (const r of records) {
+    let entry = byLine.get(r.line);
+    if (!entry) {
+      entry = { line: r.line, count: 0, bytes: 0, lost: 0 };
+      byLine.set(r.line, entry);
+    }
+    entry.count++;
+    entry.bytes += r.bytes;
+    if (r.lost) entry.lost++;
+  }
+  return [...byLine.values()].sort((a, b) => b.bytes - a.bytes);
+}
+
+/** This package's own files do not count as the author's; its tests do. */
+const OWN = /[/\\](?:src|dist)[/\\](?:runtime|tensor|ops|chips|compiler)[/\\](?!.*\.test\.[jt]s)/;
+
+/** The innermost line of the stack outside the layers that allocate on somebody's behalf. */
+export function authorLine(): string {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 40;
+  const lines = (new Error().stack ?? "").split("\n").slice(1);
+  Error.stackTraceLimit = limit;
+  const outside =
+    lines.find((l) => !OWN.test(l) && !/node:internal|<anonymous>$/.test(l)) ?? lines.at(-1) ?? "?";
+  return outside
+    .trim()
+    .replace(/^at /, "")
+    .replace(/^async /, "");
+}

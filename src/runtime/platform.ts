@@ -1,0 +1,95 @@
+// What the runtime needs of the machine under it, in Node and in browsers: Node's builtin modules without
+// importing them, environment variables, the cache folder, the size of memory, a line on stderr.
+
+import type * as ChildProcess from "node:child_process";
+import type * as Crypto from "node:crypto";
+import type * as Fs from "node:fs";
+import type * as Module from "node:module";
+import type * as Os from "node:os";
+import type * as Path from "node:path";
+import type * as Url from "node:url";
+import type * as WorkerThreads from "node:worker_threads";
+
+interface Builtins {
+  "node:child_process": typeof ChildProcess;
+  "node:crypto": typeof Crypto;
+  "node:fs": typeof Fs;
+  "node:module": typeof Module;
+  "node:os": typeof Os;
+  "node:path": typeof Path;
+  "node:url": typeof Url;
+  "node:worker_threads": typeof WorkerThreads;
+}
+
+interface HostProcess {
+  env?: Record<string, string | undefined>;
+  pid?: number;
+  platform?: string;
+  versions?: { node?: string };
+  stderr?: { write(text: string): unknown };
+  getBuiltinModule?(name: string): unknown;
+}
+
+const host: HostProcess | undefined = typeof process === "undefined" ? undefined : (process as HostProcess);
+
+/** Whether Node (or something with its builtin modules) runs this. */
+export const isNode = host?.versions?.node !== undefined;
+
+/**
+ * A builtin module of Node, or `undefined` in browsers.
+ *
+ * @example builtin("node:fs")?.existsSync(path)
+ */
+export function builtin<K extends keyof Builtins>(name: K): Builtins[K] | undefined {
+  return isNode ? (host?.getBuiltinModule?.(name) as Builtins[K] | undefined) : undefined;
+}
+
+/** {@link builtin} where the caller cannot do without. Throws an error that names what needs it. */
+export function needBuiltin<K extends keyof Builtins>(name: K, what: string): Builtins[K] {
+  const m = builtin(name);
+  if (m) return m;
+  if (isNode) throw new Error(`${what} needs Node 20.16 or newer; this is ${host?.versions?.node}`);
+  throw new Error(`${what} needs Node and is not available here`);
+}
+
+/** An environment variable; empty ones count as unset. Browsers have none. */
+export const env = (name: string): string | undefined => host?.env?.[name] || undefined;
+
+/** The process id, or 0 in browsers. */
+export const processId = (): number => host?.pid ?? 0;
+
+/** One line for people on stderr (the console in browsers). */
+export function warn(line: string): void {
+  if (host?.stderr) host.stderr.write(line + "\n");
+  else console.warn(line);
+}
+
+/** Words of `VEXIL_DEBUG` (`ir,code,leaks`). */
+export function debugs(word: string): boolean {
+  return (env("VEXIL_DEBUG") ?? "").split(",").some((w) => w.trim() === word);
+}
+
+/**
+ * The folder for compiled kernels: `VEXIL_CACHE`, else `vexil` in the operating system's cache folder.
+ * `undefined` in browsers and with `VEXIL_CACHE=off`.
+ */
+export function cacheFolder(): string | undefined {
+  const path = builtin("node:path");
+  const os = builtin("node:os");
+  if (!path || !os) return undefined;
+  const chosen = env("VEXIL_CACHE");
+  if (chosen === "off") return undefined;
+  if (chosen) return path.resolve(chosen);
+  const home = os.homedir();
+  switch (host?.platform) {
+    case "win32":
+      return path.join(env("LOCALAPPDATA") ?? path.join(home, "AppData", "Local"), "vexil", "Cache");
+    case "darwin":
+      return path.join(home, "Library", "Caches", "vexil");
+    default:
+      return path.join(env("XDG_CACHE_HOME") ?? path.join(home, ".cache"), "vexil");
+  }
+}
+
+/** Bytes of main memory; in browsers, which do not say, 4 GiB. */
+export const memoryBytes = (): number => builtin("node:os")?.totalmem() ?? 4 * 2 ** 30;

@@ -1,0 +1,134 @@
+// The caching pool of a chip's memory: freed buffers are kept by size class and handed out again. Work is
+// ordered on a chip, so a buffer may be reused while launches that read it are still waiting.
+
+import { type Chip, type DeviceBuffer, OutOfMemoryError } from "./driver.js";
+
+export interface MemoryStats {
+  /** Bytes of the buffers that are in use. */
+  readonly allocated: number;
+  /** Bytes held from the driver: in use, or kept for reuse. */
+  readonly reserved: number;
+  /** The most that `allocated` has been. */
+  readonly peak: number;
+  /** Buffers in use. */
+  readonly count: number;
+}
+
+/**
+ * The bytes really taken for a request: a multiple of 512, above 4 KiB one of eight steps per power of two,
+ * so at most an eighth is wasted.
+ */
+export function sizeClass(bytes: number): number {
+  if (bytes <= 4096) return Math.max(512, Math.ceil(bytes / 512) * 512);
+  const step = 2 ** (Math.ceil(Math.log2(bytes)) - 4);
+  return Math.ceil(bytes / step) * step;
+}
+
+export class Pool {
+  private readonly free = new Map<number, DeviceBuffer[]>();
+  private allocated = 0;
+  private reserved = 0;
+  private peak = 0;
+  private count = 0;
+
+  constructor(private readonly chip: Chip) {}
+
+  /** A buffer of at least `bytes`; its contents are arbitrary. Throws OutOfMemoryError after giving back what was kept. */
+  take(bytes: number): DeviceBuffer {
+    const limit = this.chip.capabilities.maxBufferBytes;
+    if (bytes > limit)
+      throw new OutOfMemoryError(
+        `a buffer of ${bytes} bytes is too large for the chip ${this.chip.name}: at most ${limit}`,
+      );
+    const exact = this.chip.capabilities.exactBuffers === true;
+    const size = exact ? bytes : Math.min(sizeClass(bytes), limit);
+    let buffer = this.free.get(size)?.pop();
+    if (!buffer) {
+      buffer = this.fromDriver(size);
+      this.reserved += size;
+    }
+    this.allocated += size;
+    this.count++;
+    if (this.allocated > this.peak) this.peak = this.allocated;
+    return buffer;
+  }
+
+  private fromDriver(size: number): DeviceBuffer {
+    try {
+      return this.chip.driver.alloc(size);
+    } catch (e) {
+      if (!(e instanceof OutOfMemoryError)) throw e;
+      this.release();
+      try {
+        return this.chip.driver.alloc(size);
+      } catch (again) {
+        if (!(again instanceof OutOfMemoryError)) throw again;
+        throw new OutOfMemoryError(
+          `the chip ${this.chip.name} is out of memory: ${size} bytes were asked for, ${this.allocated} bytes ` +
+            `are in use in ${this.count} buffers (${again.message})`,
+        );
+      }
+    }
+  }
+
+  /** Takes a buffer back; the next `take` of its class gets it. */
+  give(buffer: DeviceBuffer): void {
+    this.allocated -= buffer.bytes;
+    this.count--;
+    if (this.chip.capabilities.exactBuffers) {
+      this.reserved -= buffer.bytes;
+      this.chip.driver.free(buffer);
+      return;
+    }
+    const kept = this.free.get(buffer.bytes);
+    if (kept) kept.push(buffer);
+    else this.free.set(buffer.bytes, [buffer]);
+  }
+
+  /** Gives everything that is not in use back to the driver. */
+  release(): void {
+    for (const kept of this.free.values())
+      for (const buffer of kept) {
+        this.reserved -= buffer.bytes;
+        this.chip.driver.free(buffer);
+      }
+    this.free.clear();
+  }
+
+  stats(): MemoryStats {
+    return { allocated: this.allocated, reserved: this.reserved, peak: this.peak, count: this.count };
+  }
+
+  resetPeak(): void {
+    this.peak = this.allocated;
+  }
+
+  get inUse(): number {
+    return this.allocated;
+  }
+}
+
+const pools = new WeakMap<Chip, Pool>();
+
+/** The pool of a chip. */
+export function poolOf(chip: Chip): Pool {
+  let pool = pools.get(chip);
+  if (!pool) {
+    pool = new Pool(chip);
+    pools.set(chip, pool);
+  }
+  return pool;
+}
+
+/**
+ * Memory of a chip, in bytes.
+ *
+ * @example memoryStats(defaultChip()).peak
+ */
+export const memoryStats = (chip: Chip): MemoryStats => poolOf(chip).stats();
+
+/** Starts the count of `peak` anew. */
+export const resetPeakMemory = (chip: Chip): void => poolOf(chip).resetPeak();
+
+/** Gives memory that is kept for reuse back to the driver. */
+export const emptyCache = (chip: Chip): void => poolOf(chip).release();
