@@ -1,0 +1,131 @@
+// The graph of recorded operators: nodes, edges, saved tensors. Walking it is `engine.ts`, building it `record.ts`.
+
+import { scopesOpened } from "../runtime/scope.js";
+import type { DType } from "./dtype.js";
+import type { Tensor } from "./tensor.js";
+
+/** What stays known of a tensor argument once the tensor itself need not be kept. */
+export interface TensorMeta {
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+  readonly offset: number;
+  readonly dtype: DType;
+  readonly device: string;
+}
+
+export const metaOf = (t: Tensor): TensorMeta => ({
+  shape: t.shape,
+  strides: t.strides,
+  offset: t.offset,
+  dtype: t.dtype,
+  device: t.device,
+});
+
+/** What a derivative's `backward` is given besides the gradients of the outputs. */
+export interface BackwardContext {
+  /** What `save` returned; reading it checks that nothing was changed in place since. */
+  readonly saved: readonly Tensor[];
+  /** The operator's arguments in schema order, defaults filled in; each tensor replaced by its {@link TensorMeta}. */
+  readonly args: readonly unknown[];
+  /** For each argument of type Tensor or Tensor[], in schema order: whether its gradient is wanted. */
+  readonly needs: readonly boolean[];
+  /** The outputs' shapes and dtypes. */
+  readonly outputs: readonly TensorMeta[];
+  /** `args[i]` as the metadata of a tensor. */
+  meta(i: number): TensorMeta;
+}
+
+/** The gradients of an operator's tensor arguments: a tensor, null for none, a list for a Tensor[]. */
+export type InputGradients = readonly (Tensor | null | undefined | readonly (Tensor | null | undefined)[])[];
+
+/** Where a tensor's gradient goes: input number `index` of `node`'s outputs. */
+export interface Edge {
+  readonly node: GradNode;
+  readonly index: number;
+}
+
+/** Sees a gradient; a tensor that it returns replaces it. */
+export type GradHook = (grad: Tensor) => unknown;
+
+let nextId = 1;
+
+/** One recorded operator. */
+export abstract class GradNode {
+  /** Nodes are made after the nodes they lead to, so ids grow towards the outputs. */
+  readonly id: number = nextId++;
+  /** How many scopes had been opened: tells what a scope need not search (see `lifetime.ts`). */
+  readonly scopes = scopesOpened();
+  abstract readonly name: string;
+  /** One entry per tensor input (lists flattened); null where no gradient is wanted. */
+  abstract readonly edges: readonly (Edge | null)[];
+  /** The outputs this node gets gradients for. */
+  abstract readonly outputs: readonly TensorMeta[];
+  /** Gradients in, in the order of `outputs` (null: none arrived); gradients out, in the order of `edges`. */
+  abstract apply(grads: readonly (Tensor | null)[]): readonly (Tensor | null | undefined)[];
+  /** Lets go of saved tensors. */
+  release(): void {}
+  /** Tensors that must stay alive for {@link apply}. */
+  kept(): readonly Tensor[] {
+    return [];
+  }
+  /** Called with the full gradient of output `index` before {@link apply}. */
+  hooks: Map<number, GradHook[]> | null = null;
+
+  addHook(index: number, hook: GradHook): () => void {
+    this.hooks ??= new Map();
+    const list = this.hooks.get(index) ?? [];
+    list.push(hook);
+    this.hooks.set(index, list);
+    return () => {
+      const at = list.indexOf(hook);
+      if (at >= 0) list.splice(at, 1);
+    };
+  }
+}
+
+/** A saved tensor and the version it had. */
+export class SavedTensor {
+  readonly #tensor: Tensor;
+  readonly #version: number;
+
+  constructor(tensor: Tensor) {
+    this.#tensor = tensor;
+    this.#version = tensor.version;
+  }
+
+  /** The tensor without the check, for those who only look at its memory. */
+  get raw(): Tensor {
+    return this.#tensor;
+  }
+
+  /** Throws if the tensor was written in place since it was saved. */
+  unpack(by: string): Tensor {
+    const t = this.#tensor;
+    if (t.version !== this.#version) {
+      const writer = t.counter.writer ? ` by \`${t.counter.writer}\`` : "";
+      throw new Error(
+        `the derivative of \`${by}\` needs a tensor of shape [${t.shape.join(", ")}] (${t.dtype}) that was modified in place${writer}: ` +
+          `it is at version ${t.version}, saved at version ${this.#version}. Clone it before the in-place operator`,
+      );
+    }
+    return t;
+  }
+}
+
+/** Ends a path at a leaf: adds what arrives to its `.grad`. */
+export class AccumulateGrad extends GradNode {
+  // Leaves come after everything that leads to them, whenever their node was made.
+  override readonly id = 0;
+  readonly name = "accumulateGrad";
+  readonly edges = [];
+  readonly outputs: readonly TensorMeta[];
+
+  constructor(readonly leaf: Tensor) {
+    super();
+    this.outputs = [metaOf(leaf)];
+  }
+
+  apply(): readonly never[] {
+    return [];
+  }
+}
