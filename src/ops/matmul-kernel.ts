@@ -1,0 +1,102 @@
+// The kernel of matrix products and its launch: strided, batched, any dtype. What PyTorch calls them stands in `matmul.ts`.
+
+import { constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
+import { dotAccumulator } from "../compiler/ir/ops/reduce.js";
+import { kernel } from "../runtime/index.js";
+import type { Tensor } from "../tensor/index.js";
+
+/** `c[z] = a[z] @ b[z]` by blocks of the result; strides are free, so transposes cost nothing. */
+const product = kernel(
+  // biome-ignore format: one line per operand
+  {
+    a: ptr, saz: i32, sam: dim, sak: dim,
+    b: ptr, sbz: i32, sbk: dim, sbn: dim,
+    c: ptr, scz: i32, scm: dim, scn: dim,
+    M: i32, N: i32, K: i32,
+    BM: constexpr, BN: constexpr, BK: constexpr, ACC: constexpr.dtype,
+  },
+  ({ a, saz, sam, sak, b, sbz, sbk, sbn, c, scz, scm, scn, M, N, K, BM, BN, BK, ACC }, tl) => {
+    const z = tl.programId(2);
+    const rows = tl.col(tl.programId(0) * BM + tl.arange(0, BM));
+    const cols = tl.row(tl.programId(1) * BN + tl.arange(0, BN));
+    const ks = tl.arange(0, BK);
+    const aRows = a + z * saz + rows * sam;
+    const bCols = b + z * sbz + cols * sbn;
+    let acc = tl.zeros([BM, BN], ACC);
+    for (let k = 0; k < K; k += BK) {
+      const ak = tl.row(k + ks);
+      const bk = tl.col(k + ks);
+      const x = tl.load(aRows + ak * sak, rows < M && ak < K, 0);
+      const y = tl.load(bCols + bk * sbk, bk < K && cols < N, 0);
+      acc = tl.dot(x, y, acc);
+    }
+    tl.store(c + z * scz + rows * scm + cols * scn, acc, rows < M && cols < N);
+  },
+  "matmul",
+);
+
+/**
+ * The power of two up to `most` that cuts `n` into blocks with little padding: the largest one whose padded
+ * length is within a quarter of the least.
+ */
+export function blockFor(n: number, most: number, least: number): number {
+  const fits = Math.max(least, Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(n, 1)))));
+  for (let b = fits; b > least; b /= 2) if (Math.ceil(n / b) * b <= n * 1.25) return b;
+  return least;
+}
+
+/** A matrix, or a batch of them (`batchStride` 0 repeats one): a tensor and the strides of its last two dimensions. */
+export interface Matrices {
+  readonly tensor: Tensor;
+  readonly batchStride: number;
+  readonly rowStride: number;
+  readonly colStride: number;
+}
+
+/** The last two dimensions of a tensor as matrices, the one before as the batch. */
+export function matricesOf(t: Tensor): Matrices {
+  const n = t.ndim;
+  return {
+    tensor: t,
+    batchStride: n > 2 ? t.strides[n - 3]! : 0,
+    rowStride: t.strides[n - 2]!,
+    colStride: t.strides[n - 1]!,
+  };
+}
+
+/** Launches `c[z] = a[z] @ b[z]` for `[M,K] @ [K,N]`, `batch` times. All have one dtype and live on one chip. */
+export function launchProduct(
+  a: Matrices,
+  b: Matrices,
+  c: Matrices,
+  size: { readonly batch: number; readonly M: number; readonly N: number; readonly K: number },
+): void {
+  const { batch, M, N, K } = size;
+  if (batch === 0 || M === 0 || N === 0) return;
+  const { dtype, chip } = c.tensor;
+  const [mostM, mostN, mostK] = chip.capabilities.dotBlock;
+  const BM = blockFor(M, mostM, 1);
+  const BN = blockFor(N, mostN, 8);
+  const BK = blockFor(K, mostK, 8);
+  product.launch([Math.ceil(M / BM), Math.ceil(N / BN), batch], {
+    a: a.tensor,
+    saz: a.batchStride,
+    sam: a.rowStride,
+    sak: a.colStride,
+    b: b.tensor,
+    sbz: b.batchStride,
+    sbk: b.rowStride,
+    sbn: b.colStride,
+    c: c.tensor,
+    scz: c.batchStride,
+    scm: c.rowStride,
+    scn: c.colStride,
+    M,
+    N,
+    K,
+    BM,
+    BN,
+    BK,
+    ACC: dotAccumulator(dtype),
+  });
+}

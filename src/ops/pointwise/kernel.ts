@@ -1,0 +1,348 @@
+// The host side of pointwise operators: finds the variant of the kernel that fits the operands, fills in its
+// arguments, launches it. What it computes is a scalar function; gradients are `gradient.ts`.
+
+import { roundTo } from "../../compiler/ir/index.js";
+import type { ScalarFunction } from "../../compiler/lang/index.js";
+import { type Kernel, kernelOf } from "../../runtime/kernel.js";
+import type { DType, Scalar } from "../../tensor/dtype.js";
+import { empty } from "../../tensor/factory.js";
+import { broadcastShapes, sameShape, showShape } from "../../tensor/layout.js";
+import { callOperator } from "../../tensor/operator.js";
+import { Tensor } from "../../tensor/tensor.js";
+import { Walk } from "./layout.js";
+import { firstTensor, type Input, partOf, sameElements, shapeOf } from "./operands.js";
+import {
+  computeDType,
+  type Operand,
+  type Promotion,
+  promoted,
+  scalarArgument,
+  scalarParam,
+} from "./promote.js";
+import { type InputSpec, type Layout, type ParamNames, PointwiseSource, type Step } from "./source.js";
+
+export type { Input };
+
+export interface PointwiseSpec {
+  readonly fn: ScalarFunction;
+  readonly promote: Promotion;
+  /** The inputs that take part in promotion; the others keep their dtype. Undefined: all. */
+  readonly over: readonly number[] | undefined;
+  /** The dtype of each output; `promoted` is the common one. */
+  readonly outputs: readonly (DType | "promoted")[];
+}
+
+/** Problems of so few elements take the layout with the fewest kernels. */
+const SMALL = 512;
+/** Programs of tiny problems have this many elements. */
+const TINY_BLOCK = 64;
+/** An innermost dimension shorter than this is walked by linear index. */
+const SHORT_ROW = 16;
+/**
+ * Blocks and rows where operands are dense along different dimensions. Few columns: the lines that a strided operand
+ * touches must stay in the cache until the next row comes by, also where strides are powers of two.
+ */
+const TURNED_BLOCK = 16;
+const TURNED_ROWS = 64;
+/** Larger launches are split, so that element numbers stay below 2^31. */
+const MAX_ELEMENTS = 2 ** 30;
+
+const STEP_CODE: Readonly<Record<Step, number>> = { zero: 0, unit: 1, any: 2 };
+const LAYOUT_CODE: Readonly<Record<Layout, number>> = { flat: 0, linear: 1, rows: 2 };
+const DTYPE_CODE: Readonly<Record<DType, number>> = {
+  bool: 0, u8: 1, i8: 2, i16: 3, i32: 4, i64: 5, f32: 6, f64: 7, f16: 8, bf16: 9, u16: 10, u32: 11, u64: 12,
+}; // biome-ignore format: a table
+
+/** A compiled variant with the object its arguments are filled into. */
+interface Ready {
+  readonly kernel: Kernel;
+  readonly names: ParamNames;
+  readonly args: Record<string, unknown>;
+}
+
+const walk = new Walk();
+const operands: Tensor[] = [];
+const steps: Step[] = [];
+
+/** A scalar function over tensors. */
+export class PointwiseKernel {
+  private readonly variants = new Map<number, Ready>();
+  readonly name: string;
+
+  constructor(readonly spec: PointwiseSpec) {
+    this.name = spec.fn.name;
+  }
+
+  /** The common dtype of the inputs that take part in promotion. */
+  promoted(inputs: readonly Operand[]): DType {
+    const { over, promote } = this.spec;
+    if (promote === "none") return promoted("default", inputs);
+    return promoted(promote, over === undefined ? inputs : over.map((i) => inputs[i]!));
+  }
+
+  /** The dtype in which the function gets input `i`. */
+  computeOf(i: number, input: Operand, common: DType): DType {
+    const { over, promote } = this.spec;
+    const own = promote === "none" || (over !== undefined && !over.includes(i));
+    return computeDType(own && typeof input === "object" ? input.dtype : common);
+  }
+
+  /** Runs into new tensors. `common` replaces the promoted dtype. */
+  run(inputs: readonly Input[], common?: DType): Tensor[] {
+    const dtype = common ?? this.promoted(inputs);
+    const shape = shapeOf(inputs, this.name);
+    const like = firstTensor(inputs);
+    const outputs = this.spec.outputs.map((d) =>
+      empty(shape, { dtype: d === "promoted" ? dtype : d, device: like?.device }),
+    );
+    this.launch(inputs, outputs, dtype);
+    return outputs;
+  }
+
+  /** {@link run} for functions with one output. */
+  run1(inputs: readonly Input[], common?: DType): Tensor {
+    const dtype = common ?? this.promoted(inputs);
+    const d = this.spec.outputs[0]!;
+    const out = empty(shapeOf(inputs, this.name), {
+      dtype: d === "promoted" ? dtype : d,
+      device: firstTensor(inputs)?.device,
+    });
+    this.launch(inputs, [out], dtype);
+    return out;
+  }
+
+  /** Runs into given tensors, to whose shape the inputs broadcast; they may be inputs too. */
+  into(inputs: readonly Input[], outputs: readonly Tensor[], common?: DType): void {
+    const out = outputs[0]!;
+    let safe: Input[] | undefined;
+    inputs.forEach((x, i) => {
+      if (!(x instanceof Tensor)) return;
+      if (!sameShape(x.shape, out.shape) && !sameShape(broadcastShapes(x.shape, out.shape), out.shape))
+        throw new RangeError(
+          `${this.name}: a tensor of shape ${showShape(x.shape)} does not broadcast to the written one's ${showShape(out.shape)}`,
+        );
+      if (outputs.some((y) => y.storage === x.storage && !sameElements(x, y))) {
+        safe ??= inputs.slice();
+        safe[i] = callOperator("clone", x.detach()) as Tensor;
+      }
+    });
+    this.launch(safe ?? inputs, outputs, common ?? this.promoted(inputs));
+  }
+
+  /** All outputs have one shape, to which the inputs broadcast. */
+  private launch(inputs: readonly Input[], outputs: readonly Tensor[], common: DType): void {
+    const out = outputs[0]!;
+    const { shape, numel } = out;
+    if (numel === 0) return;
+    if (numel > MAX_ELEMENTS) {
+      this.launchParts(inputs, outputs, common);
+      return;
+    }
+    operands.length = 0;
+    let flat = true;
+    for (const list of [inputs, outputs])
+      for (let i = 0; i < list.length; i++) {
+        const x = list[i]!;
+        if (!(x instanceof Tensor)) continue;
+        if (x.storage.chip !== out.storage.chip)
+          throw new Error(
+            `${this.name}: a tensor is on ${x.device}, another on ${out.device}; move it with to({ device })`,
+          );
+        operands.push(x);
+        flat &&= sameShape(x.shape, shape) && x.isContiguous;
+      }
+    // Tiles have powers of two as dimensions.
+    const per = 1 << (31 - Math.clz32(out.storage.chip.capabilities.elementsPerProgram));
+    steps.length = 0;
+    if (flat) {
+      for (let k = 0; k < operands.length; k++) steps.push("unit");
+      this.launchFlat(inputs, outputs, common, numel, per);
+      return;
+    }
+    walk.plan(shape, operands, operands.length - outputs.length);
+    if (walk.rank <= 1 && this.flatSteps()) {
+      this.launchFlat(inputs, outputs, common, numel, per);
+      return;
+    }
+    const inner = walk.sizes[walk.rank - 1]!;
+    if (numel <= SMALL || inner < SHORT_ROW) this.launchLinear(inputs, outputs, common, numel, per);
+    else this.launchRows(inputs, outputs, common, numel, per);
+  }
+
+  /** Sets `steps` for one dimension; false if some stride is neither 0 nor 1. */
+  private flatSteps(): boolean {
+    for (let k = 0; k < operands.length; k++) {
+      const s = walk.rank === 0 ? 0 : walk.strides[k]![0]!;
+      if (s !== 0 && s !== 1) return false;
+      // One element: there are no strides; take the variant of contiguous tensors.
+      steps.push(walk.rank === 0 || s === 1 ? "unit" : "zero");
+    }
+    return true;
+  }
+
+  private launchFlat(
+    inputs: readonly Input[],
+    outputs: readonly Tensor[],
+    common: DType,
+    n: number,
+    per: number,
+  ): void {
+    const { kernel, names, args } = this.variant("flat", 1, inputs, outputs, common);
+    const block = n <= TINY_BLOCK ? TINY_BLOCK : per;
+    args[names.sizes[0]!] = n;
+    args["BLOCK"] = block;
+    kernel.launch([Math.ceil(n / block)], args);
+    release(names, args);
+  }
+
+  private launchLinear(
+    inputs: readonly Input[],
+    outputs: readonly Tensor[],
+    common: DType,
+    n: number,
+    per: number,
+  ): void {
+    // An even rank, so that there are half as many kernels; dimensions of 1 are put in front.
+    const rank = Math.max(2, walk.rank + (walk.rank % 2));
+    const lead = rank - walk.rank;
+    const { kernel, names, args } = this.variant("linear", rank, inputs, outputs, common);
+    const block = n <= TINY_BLOCK ? TINY_BLOCK : Math.min(per, 1024);
+    args[names.sizes[0]!] = n;
+    for (let d = 1; d < rank; d++) args[names.sizes[d]!] = d < lead ? 1 : walk.sizes[d - lead]!;
+    for (let k = 0; k < operands.length; k++)
+      for (let d = 0; d < rank; d++) args[names.strides[k]![d]!] = d < lead ? 0 : walk.strides[k]![d - lead]!;
+    args["BLOCK"] = block;
+    kernel.launch([Math.ceil(n / block)], args);
+    release(names, args);
+  }
+
+  private launchRows(
+    inputs: readonly Input[],
+    outputs: readonly Tensor[],
+    common: DType,
+    n: number,
+    per: number,
+  ): void {
+    // One dimension counts as one row.
+    const rank = Math.max(2, walk.rank);
+    const lead = rank - walk.rank;
+    const inner = walk.sizes[walk.rank - 1]!;
+    let turned = false;
+    for (let k = 0; k < operands.length; k++) {
+      const s = walk.strides[k]![walk.rank - 1]!;
+      steps.push(s === 0 ? "zero" : s === 1 ? "unit" : "any");
+      turned ||= s !== 0 && s !== 1 && isTurned(k, Math.abs(s));
+    }
+    const { kernel, names, args } = this.variant("rows", rank, inputs, outputs, common);
+    const block = turned ? TURNED_BLOCK : inner <= 128 ? 128 : Math.min(per, 2048);
+    const rows = turned ? TURNED_ROWS : Math.max(1, per / block);
+    const outer = n / inner;
+    const blocks = Math.ceil(inner / block);
+    args[names.sizes[0]!] = inner;
+    args[names.sizes[1]!] = blocks;
+    args[names.sizes[2]!] = outer;
+    for (let d = 1; d < rank - 1; d++) args[names.sizes[d + 2]!] = walk.sizes[d - lead]!;
+    for (let k = 0; k < operands.length; k++) {
+      const list = names.strides[k]!;
+      for (let d = 0; d < list.length; d++) args[list[d]!] = d < lead ? 0 : walk.strides[k]![d - lead]!;
+    }
+    args["BLOCK"] = block;
+    args["ROWS"] = rows;
+    kernel.launch([blocks * Math.ceil(outer / rows)], args);
+    release(names, args);
+  }
+
+  /** The kernel for a layout, with inputs and outputs filled into its arguments. */
+  private variant(
+    layout: Layout,
+    rank: number,
+    inputs: readonly Input[],
+    outputs: readonly Tensor[],
+    common: DType,
+  ): Ready {
+    let key = LAYOUT_CODE[layout] * 64 + rank;
+    let tensor = 0;
+    for (let i = 0; i < inputs.length; i++) {
+      const x = inputs[i]!;
+      const isTensor = x instanceof Tensor;
+      const step = isTensor ? STEP_CODE[steps[tensor++] ?? "any"] : 3;
+      key = (key * 16 + DTYPE_CODE[this.computeOf(i, x, common)]) * 4 + step;
+    }
+    for (let i = 0; i < outputs.length; i++) key = key * 4 + STEP_CODE[steps[tensor++] ?? "any"];
+    let ready = this.variants.get(key);
+    if (ready === undefined) {
+      ready = this.prepare(layout, rank, inputs, outputs, common);
+      this.variants.set(key, ready);
+    }
+    const { names, args } = ready;
+    for (let i = 0; i < inputs.length; i++) {
+      const x = inputs[i]!;
+      args[names.inputs[i]!] =
+        x instanceof Tensor
+          ? x
+          : scalarArgument(this.rounds(x, common), scalarParam(this.computeOf(i, x, common)), this.name);
+    }
+    for (let i = 0; i < outputs.length; i++) args[names.outputs[i]!] = outputs[i];
+    return ready;
+  }
+
+  /** Comparisons with half floats first round a number to the half dtype, as they do a tensor. */
+  private rounds(x: Scalar, common: DType): Scalar {
+    if ((common !== "f16" && common !== "bf16") || this.spec.outputs[0] !== "bool") return x;
+    return roundTo(common, Math.fround(Number(x)));
+  }
+
+  private prepare(
+    layout: Layout,
+    rank: number,
+    inputs: readonly Input[],
+    outputs: readonly Tensor[],
+    common: DType,
+  ): Ready {
+    const source = new PointwiseSource({
+      fn: this.spec.fn,
+      layout,
+      rank,
+      outputs: outputs.length,
+      steps: layout === "linear" ? operands.map(() => "any" as const) : steps.slice(),
+      inputs: inputs.map((x, i): InputSpec => {
+        const compute = this.computeOf(i, x, common);
+        return { compute, scalar: x instanceof Tensor ? null : scalarParam(compute) };
+      }),
+    });
+    const args: Record<string, unknown> = {};
+    for (const p of source.params) args[p.name] = null;
+    return { kernel: kernelOf(source), names: source.names, args };
+  }
+
+  /** Halves along the longest dimension, for launches of too many elements. */
+  private launchParts(inputs: readonly Input[], outputs: readonly Tensor[], common: DType): void {
+    const { shape } = outputs[0]!;
+    let dim = 0;
+    for (let d = 1; d < shape.length; d++) if (shape[d]! > shape[dim]!) dim = d;
+    const half = shape[dim]! >> 1;
+    for (const [start, length] of [
+      [0, half],
+      [half, shape[dim]! - half],
+    ] as const)
+      this.launch(
+        inputs.map((x) => partOf(x, shape.length, dim, start, length)),
+        outputs.map((y) => partOf(y, shape.length, dim, start, length) as Tensor),
+        common,
+      );
+  }
+}
+
+/** Whether operand `k` of the walk is denser along another dimension than along the innermost one. */
+function isTurned(k: number, inner: number): boolean {
+  const strides = walk.strides[k]!;
+  for (let d = 0; d < walk.rank - 1; d++) if (strides[d] !== 0 && Math.abs(strides[d]!) < inner) return true;
+  return false;
+}
+
+/** Lets go of tensors: the arguments object outlives the launch, tensors must not live with it. */
+function release(names: ParamNames, args: Record<string, unknown>): void {
+  operands.length = 0;
+  for (let i = 0; i < names.inputs.length; i++) args[names.inputs[i]!] = null;
+  for (let i = 0; i < names.outputs.length; i++) args[names.outputs[i]!] = null;
+}

@@ -1,0 +1,281 @@
+// Pointwise kernels as IR: loads the operands of a block, inlines the scalar function, stores the results.
+// What the function computes is its own; which variant a launch needs is decided in `kernel.ts`.
+
+import {
+  Builder,
+  buffer,
+  type DType,
+  Func,
+  scalar,
+  type Type,
+  type Value,
+  verify,
+} from "../../compiler/ir/index.js";
+import type { ScalarFunction } from "../../compiler/lang/index.js";
+import type { KernelSource, ParamSpec, Specialization } from "../../compiler/source.js";
+
+/** Part of every content key: raise it when the same variant builds other IR. */
+const VERSION = 1;
+
+/**
+ * How a launch walks its operands.
+ * - `flat`: one dimension; every operand has stride 1 or 0.
+ * - `linear`: the program's elements are numbered, and each number is split into coordinates: small problems and
+ *   short innermost dimensions. All strides are arguments.
+ * - `rows`: blocks of ROWS x BLOCK elements; only rows are split into coordinates.
+ */
+export type Layout = "flat" | "linear" | "rows";
+
+/** An operand's stride along the innermost dimension, where the layout compiles it in. */
+export type Step = "zero" | "unit" | "any";
+
+export interface InputSpec {
+  /** The dtype that the function gets. */
+  readonly compute: DType;
+  /** For a plain number: the dtype of the kernel's parameter. */
+  readonly scalar: DType | null;
+}
+
+export interface Variant {
+  readonly fn: ScalarFunction;
+  readonly inputs: readonly InputSpec[];
+  readonly outputs: number;
+  readonly layout: Layout;
+  /** Dimensions of `linear` and `rows`. */
+  readonly rank: number;
+  /** For each tensor operand, inputs before outputs: its innermost stride (`flat`, `rows`). */
+  readonly steps: readonly Step[];
+}
+
+/** The names of a variant's parameters, for those who fill in the arguments. */
+export interface ParamNames {
+  /** One for each input: a tensor or a number. */
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  /** Sizes: `flat` n; `linear` n and those of dimensions 1…; `rows` inner, blocks, outer and those of 1…rank-2. */
+  readonly sizes: readonly string[];
+  /** For each tensor operand the strides that are arguments, outermost first. */
+  readonly strides: readonly (readonly string[])[];
+}
+
+export function paramNames(v: Variant): ParamNames {
+  const inputs = v.inputs.map((_, i) => `x${i}`);
+  const outputs = Array.from({ length: v.outputs }, (_, i) => `y${i}`);
+  const tensors = [...inputs.filter((_, i) => v.inputs[i]!.scalar === null), ...outputs];
+  const middle = (from: number, to: number): string[] => {
+    const names: string[] = [];
+    for (let d = from; d < to; d++) names.push(`size${d}`);
+    return names;
+  };
+  const sizes =
+    v.layout === "flat"
+      ? ["n"]
+      : v.layout === "linear"
+        ? ["n", ...middle(1, v.rank)]
+        : ["inner", "blocks", "outer", ...middle(1, v.rank - 1)];
+  const strides = tensors.map((name, k) => {
+    if (v.layout === "flat") return [];
+    const dims = v.layout === "rows" && v.steps[k] !== "any" ? v.rank - 1 : v.rank;
+    return Array.from({ length: dims }, (_, d) => `${name}_${d}`);
+  });
+  return { inputs, outputs, sizes, strides };
+}
+
+/** A pointwise kernel as a source of IR. */
+export class PointwiseSource implements KernelSource {
+  readonly name: string;
+  readonly params: readonly ParamSpec[];
+  readonly names: ParamNames;
+  readonly contentKey: string;
+
+  constructor(readonly variant: Variant) {
+    const v = variant;
+    this.name = v.fn.name;
+    const names = paramNames(v);
+    this.names = names;
+    const blocks = v.layout === "rows" ? ["BLOCK", "ROWS"] : ["BLOCK"];
+    this.params = [
+      ...names.inputs.map((name, i): ParamSpec => {
+        const dtype = v.inputs[i]!.scalar;
+        return dtype === null ? { name, kind: "ptr" } : { name, kind: "scalar", dtype };
+      }),
+      ...names.outputs.map((name): ParamSpec => ({ name, kind: "ptr" })),
+      ...[...names.sizes, ...names.strides.flat()].map(
+        (name): ParamSpec => ({ name, kind: "scalar", dtype: "i32" }),
+      ),
+      ...blocks.map((name): ParamSpec => ({ name, kind: "constexpr" })),
+    ];
+    this.contentKey = [
+      `pointwise ${VERSION}`,
+      v.fn.contentKey,
+      v.layout,
+      v.rank,
+      v.outputs,
+      v.steps.join(),
+      v.inputs.map((x) => `${x.compute}${x.scalar === null ? "" : `:${x.scalar}`}`).join(),
+    ].join(" ");
+  }
+
+  build(spec: Specialization): Func {
+    const params: { name: string; type: Type }[] = [];
+    const constants = new Map<string, number>();
+    this.params.forEach((p, i) => {
+      const facts = spec.params[i]!;
+      if (facts.kind === "ptr") params.push({ name: p.name, type: buffer(facts.dtype) });
+      else if (facts.kind === "constexpr") constants.set(p.name, facts.value as number);
+      else params.push({ name: p.name, type: scalar(p.kind === "scalar" ? p.dtype : "i32") });
+    });
+    const func = new Func(this.name, params);
+    const args = new Map(func.body.args.map((v, i) => [func.paramNames[i]!, v]));
+    const block = constants.get("BLOCK")!;
+    const at = new Place(new Builder(func.body), this.variant, this.names, args);
+    const { offsets, mask, shape } =
+      this.variant.layout === "rows" ? at.rows(block, constants.get("ROWS")!) : at.line(block);
+    this.body(at.b, func, args, offsets, mask, shape);
+    verify(func);
+    return func;
+  }
+
+  private body(
+    b: Builder,
+    func: Func,
+    args: ReadonlyMap<string, Value>,
+    offsets: readonly Value[],
+    mask: Value,
+    shape: readonly number[],
+  ): void {
+    const { inputs, fn } = this.variant;
+    let tensor = 0;
+    const values = this.names.inputs.map((name, i) => {
+      const { compute, scalar: number } = inputs[i]!;
+      const arg = args.get(name)!;
+      const v = number === null ? b.value("load", [arg, offsets[tensor++]!, mask]) : arg;
+      return b.cast(v, compute);
+    });
+    const results = fn.lower(b, values, func.sources);
+    if (results.length !== this.variant.outputs)
+      throw new Error(
+        `pointwise ${this.name} returns ${results.length} values, but declares ${this.variant.outputs} outputs`,
+      );
+    this.names.outputs.forEach((name, i) => {
+      const out = args.get(name)!;
+      const value = b.splat(b.cast(results[i]!, out.type.dtype), shape);
+      b.create("store", [out, offsets[tensor++]!, value, mask]);
+    });
+    b.create("yield", []);
+  }
+}
+
+interface Spot {
+  /** The offset tile of each tensor operand. */
+  readonly offsets: Value[];
+  readonly mask: Value;
+  readonly shape: readonly number[];
+}
+
+/** Computes where the elements of a program stand. */
+class Place {
+  constructor(
+    readonly b: Builder,
+    readonly variant: Variant,
+    readonly names: ParamNames,
+    readonly args: ReadonlyMap<string, Value>,
+  ) {}
+
+  private arg(name: string): Value {
+    return this.args.get(name)!;
+  }
+
+  /** `a op b`, scalars spread to tiles. */
+  private op(opcode: string, a: Value, c: Value, shape: readonly number[]): Value {
+    return this.b.value(opcode, [this.b.splat(a, shape), this.b.splat(c, shape)]);
+  }
+
+  private below(a: Value, limit: Value, shape: readonly number[]): Value {
+    return this.b.value("cmp", [a, this.b.splat(limit, shape)], { pred: "lt" });
+  }
+
+  private range(n: number): Value {
+    return this.b.value("arange", [], { start: 0, end: n });
+  }
+
+  /** The sum of coordinates times strides; a coordinate that is missing counts as 0. */
+  private offset(
+    coordinates: readonly (Value | undefined)[],
+    strides: readonly string[],
+    shape: readonly number[],
+  ): Value {
+    let sum: Value | undefined;
+    strides.forEach((name, d) => {
+      const c = coordinates[d];
+      if (c === undefined) return;
+      const term = this.op("mul", c, this.arg(name), shape);
+      sum = sum === undefined ? term : this.op("add", sum, term, shape);
+    });
+    return sum ?? this.b.constant(0, "i32", shape);
+  }
+
+  /** Splits a linear index over dimensions 0…count-1; `size` names the sizes of dimensions 1…. */
+  private split(index: Value, count: number, size: (d: number) => string, shape: readonly number[]): Value[] {
+    const coordinates: Value[] = new Array<Value>(count);
+    let rest = index;
+    for (let d = count - 1; d > 0; d--) {
+      const n = this.arg(size(d));
+      coordinates[d] = this.op("rem", rest, n, shape);
+      rest = this.op("div", rest, n, shape);
+    }
+    coordinates[0] = rest;
+    return coordinates;
+  }
+
+  /** `flat` and `linear`. */
+  line(block: number): Spot {
+    const { b, variant, names } = this;
+    const shape = [block];
+    const first = b.value("mul", [b.value("programId", [], { axis: 0 }), b.constant(block, "i32")]);
+    const at = this.op("add", first, this.range(block), shape);
+    const mask = this.below(at, this.arg("n"), shape);
+    if (variant.layout === "flat") {
+      const zero = b.constant(0, "i32", shape);
+      return { offsets: variant.steps.map((s) => (s === "unit" ? at : zero)), mask, shape };
+    }
+    const coordinates = this.split(at, variant.rank, (d) => `size${d}`, shape);
+    return { offsets: names.strides.map((s) => this.offset(coordinates, s, shape)), mask, shape };
+  }
+
+  /** Programs are numbered block by block along the innermost dimension, then row group by row group. */
+  rows(block: number, rows: number): Spot {
+    const { b, variant, names } = this;
+    const { rank } = variant;
+    const id = b.value("programId", [], { axis: 0 });
+    const blocks = this.arg("blocks");
+    const group = b.value("div", [id, blocks]);
+    const start = b.value("mul", [b.value("rem", [id, blocks]), b.constant(block, "i32")]);
+    const column = this.op("add", start, this.range(block), [block]);
+    const inside = this.below(column, this.arg("inner"), [block]);
+    const line = rows === 1 ? [] : [rows];
+    const row =
+      rows === 1
+        ? group
+        : this.op("add", b.value("mul", [group, b.constant(rows, "i32")]), this.range(rows), line);
+    const coordinates = this.split(row, rank - 1, (d) => `size${d}`, line);
+    const shape = rows === 1 ? [block] : [rows, block];
+    const across = (v: Value): Value =>
+      rows === 1 ? v : b.value("broadcast", [b.value("expandDims", [v], { axis: 0 })], { shape });
+    const down = (v: Value): Value =>
+      rows === 1
+        ? b.splat(v, shape)
+        : b.value("broadcast", [b.value("expandDims", [v], { axis: 1 })], { shape });
+    const offsets = names.strides.map((strides, k) => {
+      const step = variant.steps[k]!;
+      const base = down(this.offset(coordinates, strides.slice(0, rank - 1), line));
+      if (step === "zero") return base;
+      const columns =
+        step === "unit" ? column : this.op("mul", column, this.arg(strides[rank - 1]!), [block]);
+      return b.value("add", [base, across(columns)]);
+    });
+    if (rows === 1) return { offsets, mask: inside, shape };
+    const rowInside = this.below(row, this.arg("outer"), line);
+    return { offsets, mask: b.value("and", [down(rowInside), across(inside)]), shape };
+  }
+}
