@@ -1,0 +1,228 @@
+// A Hugging Face model folder on disk: config.json, tokenizer files, safetensors (one file or shards with an
+// index), read lazily and written atomically. It makes no tensors and knows no family.
+
+import { randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import { join } from "node:path";
+import {
+  headerLength,
+  parseHeader,
+  SafetensorsError,
+  type SafetensorsHeader,
+  safetensorsChunks,
+  type TensorBytes,
+} from "./safetensors.js";
+import { TextTokenizer } from "./tokenizer.js";
+
+/** A folder or file that cannot be used; the message names it and says what to do. */
+export class ModelFolderError extends Error {
+  override name = "ModelFolderError";
+}
+
+/** Reads and parses a JSON file. @throws ModelFolderError naming the file */
+export function readJson(path: string): unknown {
+  let text: string;
+  try {
+    text = fs.readFileSync(path, "utf8");
+  } catch (e) {
+    throw new ModelFolderError(
+      `${path}: ${(e as NodeJS.ErrnoException).code === "ENOENT" ? "there is no such file" : (e as Error).message}`,
+    );
+  }
+  try {
+    return JSON.parse(text);
+  } catch (e) {
+    throw new ModelFolderError(`${path}: not valid JSON: ${(e as Error).message}`);
+  }
+}
+
+/** One open safetensors file; tensors are read when asked for. */
+class WeightFile {
+  readonly header: SafetensorsHeader;
+  readonly #fd: number;
+  constructor(readonly path: string) {
+    try {
+      this.#fd = fs.openSync(path, "r");
+    } catch {
+      throw new ModelFolderError(`${path}: there is no such file, or it cannot be read`);
+    }
+    try {
+      const bytes = fs.fstatSync(this.#fd).size;
+      const n = headerLength(this.#read(0, Math.min(8, bytes)), bytes, path);
+      this.header = parseHeader(this.#read(8, n), bytes, path);
+    } catch (e) {
+      fs.closeSync(this.#fd);
+      throw e;
+    }
+  }
+
+  #read(position: number, length: number): Uint8Array {
+    const out = new Uint8Array(length);
+    let done = 0;
+    while (done < length) {
+      const n = fs.readSync(this.#fd, out, done, length - done, position + done);
+      if (n === 0) throw new SafetensorsError(`${this.path}: the file ended while it was read`);
+      done += n;
+    }
+    return out;
+  }
+
+  data(name: string): Uint8Array {
+    const e = this.header.tensors.get(name)!;
+    return this.#read(e.begin, e.end - e.begin);
+  }
+
+  close(): void {
+    fs.closeSync(this.#fd);
+  }
+}
+
+/** The weights of a folder by name. Close it when the model is loaded. */
+export class Weights implements Disposable {
+  readonly #where = new Map<string, WeightFile>();
+  readonly #files: WeightFile[];
+
+  constructor(paths: readonly string[]) {
+    this.#files = [];
+    try {
+      for (const p of paths) {
+        const f = new WeightFile(p);
+        this.#files.push(f);
+        for (const name of f.header.tensors.keys()) {
+          if (this.#where.has(name))
+            throw new ModelFolderError(`${p}: tensor "${name}" stands in ${this.#where.get(name)!.path} too`);
+          this.#where.set(name, f);
+        }
+      }
+    } catch (e) {
+      this[Symbol.dispose]();
+      throw e;
+    }
+  }
+
+  get names(): string[] {
+    return [...this.#where.keys()];
+  }
+
+  has(name: string): boolean {
+    return this.#where.has(name);
+  }
+
+  /** Reads one tensor's bytes. @throws ModelFolderError when it is missing or has another shape */
+  read(name: string, shape: readonly number[]): TensorBytes {
+    const file = this.#where.get(name);
+    if (!file)
+      throw new ModelFolderError(`${this.#files[0]?.path ?? "the folder"}: tensor "${name}" is missing`);
+    const e = file.header.tensors.get(name)!;
+    if (e.shape.length !== shape.length || e.shape.some((d, i) => d !== shape[i]))
+      throw new ModelFolderError(
+        `${file.path}: tensor "${name}" is [${e.shape}], but config.json asks for [${shape}]`,
+      );
+    return { dtype: e.dtype, shape: e.shape, data: file.data(name) };
+  }
+
+  [Symbol.dispose](): void {
+    for (const f of this.#files.splice(0)) f.close();
+  }
+}
+
+export interface ModelFolder {
+  readonly path: string;
+  /** Parsed `config.json`. */
+  readonly config: unknown;
+  /** Parsed `generation_config.json`, or `{}`. */
+  readonly generation: Readonly<Record<string, unknown>>;
+  tokenizer(): TextTokenizer;
+  weights(): Weights;
+}
+
+/**
+ * Opens a folder and reads its config.
+ * @throws ModelFolderError when the folder or its config.json is missing or damaged
+ */
+export function openFolder(path: string): ModelFolder {
+  if (!fs.existsSync(path)) throw new ModelFolderError(`${path}: there is no such folder`);
+  if (!fs.statSync(path).isDirectory())
+    throw new ModelFolderError(`${path}: not a folder; give the folder that holds config.json`);
+  const optional = (name: string): Record<string, unknown> => {
+    const file = join(path, name);
+    return fs.existsSync(file) ? (readJson(file) as Record<string, unknown>) : {};
+  };
+  return {
+    path,
+    config: readJson(join(path, "config.json")),
+    generation: optional("generation_config.json"),
+    tokenizer() {
+      const template = join(path, "chat_template.jinja");
+      const files = {
+        tokenizer: readJson(join(path, "tokenizer.json")),
+        config: optional("tokenizer_config.json"),
+        ...(fs.existsSync(template) ? { chatTemplate: fs.readFileSync(template, "utf8") } : {}),
+      };
+      try {
+        return new TextTokenizer(files);
+      } catch (e) {
+        throw new ModelFolderError(`${path}: ${(e as Error).message}`);
+      }
+    },
+    weights() {
+      const single = join(path, "model.safetensors");
+      if (fs.existsSync(single)) return new Weights([single]);
+      const index = join(path, "model.safetensors.index.json");
+      if (!fs.existsSync(index))
+        throw new ModelFolderError(
+          `${path}: there is neither model.safetensors nor model.safetensors.index.json`,
+        );
+      const map = (readJson(index) as { weight_map?: Record<string, unknown> } | null)?.weight_map;
+      if (typeof map !== "object" || map === null)
+        throw new ModelFolderError(`${index}: there is no "weight_map"`);
+      const shards = [...new Set(Object.values(map))];
+      for (const s of shards)
+        if (typeof s !== "string" || /[\\/]|^\.\.?$/.test(s))
+          throw new ModelFolderError(`${index}: ${JSON.stringify(s)} is not a file name`);
+      return new Weights(shards.map((s) => join(path, s as string)));
+    },
+  };
+}
+
+/** Writes a file so that a reader, or a crash, never sees half of it. */
+export function writeAtomic(path: string, chunks: readonly (Uint8Array | string)[]): void {
+  const temporary = `${path}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`;
+  const fd = fs.openSync(temporary, "w");
+  try {
+    for (const c of chunks) fs.writeSync(fd, c as Uint8Array);
+    fs.fsyncSync(fd);
+    fs.closeSync(fd);
+    fs.renameSync(temporary, path);
+  } catch (e) {
+    try {
+      fs.closeSync(fd);
+    } catch {}
+    fs.rmSync(temporary, { force: true });
+    throw e;
+  }
+}
+
+/** Writes a model as a Hugging Face folder; existing files of the same names are replaced one by one, atomically. */
+export function saveFolder(
+  path: string,
+  model: {
+    config: Readonly<Record<string, unknown>>;
+    generation?: Readonly<Record<string, unknown>>;
+    tokenizer?: TextTokenizer;
+    tensors: ReadonlyMap<string, TensorBytes>;
+  },
+): void {
+  fs.mkdirSync(path, { recursive: true });
+  const json = (name: string, value: unknown) =>
+    writeAtomic(join(path, name), [JSON.stringify(value, null, 2) + "\n"]);
+  writeAtomic(join(path, "model.safetensors"), safetensorsChunks(model.tensors));
+  json("config.json", model.config);
+  if (model.generation) json("generation_config.json", model.generation);
+  if (model.tokenizer) {
+    const { tokenizer, config, chatTemplate } = model.tokenizer.files;
+    json("tokenizer.json", tokenizer);
+    if (config) json("tokenizer_config.json", config);
+    if (chatTemplate !== undefined) writeAtomic(join(path, "chat_template.jinja"), [chatTemplate]);
+  }
+}

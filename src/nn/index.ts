@@ -1,0 +1,4 @@
+// Modules, layers and optimizers.
+export * from "./adamw.js";
+export * from "./layers.js";
+export * from "./module.js";
