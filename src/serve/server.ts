@@ -1,0 +1,68 @@
+// Starts and stops the HTTP server around an engine.
+
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { getRequestListener } from "@hono/node-server";
+import type { Engine } from "./api.js";
+import { type AppOptions, createApp } from "./http.js";
+
+export interface ListenOptions extends AppOptions {
+  /** 0 takes a free port. */
+  readonly port: number;
+  /** The address to listen on; loopback unless told otherwise. */
+  readonly host?: string;
+}
+
+export interface RunningServer {
+  /** `http://127.0.0.1:8080` */
+  readonly url: string;
+  readonly port: number;
+  /** Stops taking requests, lets running ones finish for `graceMs`, then cuts them. The engine stays open. */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** An address that cannot be listened on; the message names it and says what to do. */
+export class ListenError extends Error {
+  override name = "ListenError";
+}
+
+/**
+ * Listens for requests.
+ * @throws ListenError when the address is in use or not allowed
+ */
+export async function listen(engine: Engine, options: ListenOptions): Promise<RunningServer> {
+  const host = options.host ?? "127.0.0.1";
+  const server = createServer(getRequestListener(createApp(engine, options).fetch));
+  server.headersTimeout = 30_000;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (e: NodeJS.ErrnoException) => reject(listenError(e, host, options.port)));
+    server.listen(options.port, host, resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  const shown = host.includes(":") ? `[${host}]` : host;
+  return { url: `http://${shown}:${port}`, port, close: (graceMs = 5000) => stop(server, graceMs) };
+}
+
+function listenError(e: NodeJS.ErrnoException, host: string, port: number): Error {
+  if (e.code === "EADDRINUSE")
+    return new ListenError(
+      `port ${port} on ${host} is in use: stop what uses it, or choose another with --port`,
+    );
+  if (e.code === "EACCES")
+    return new ListenError(
+      `port ${port} on ${host} is not allowed for this user: choose one above 1023 with --port`,
+    );
+  if (e.code === "EADDRNOTAVAIL" || e.code === "ENOTFOUND")
+    return new ListenError(`${host} is no address of this machine: choose another with --host`);
+  return e;
+}
+
+async function stop(server: Server, graceMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => {
+    server.close(() => resolve());
+  });
+  server.closeIdleConnections();
+  const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+  await closed;
+  clearTimeout(timer);
+}

@@ -1,0 +1,67 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { ConfigError, describeKeys, learningRate, parseConfig, readConfig } from "./config.js";
+
+const good = {
+  model: { config: { model_type: "qwen3" } },
+  data: { train: "sums.jsonl" },
+  output: "out",
+  steps: 100,
+};
+
+describe("parseConfig", () => {
+  it("fills in defaults and resolves paths", () => {
+    const c = parseConfig(good, "c.yaml", "/somewhere");
+    expect(c).toMatchObject({
+      batch_size: 32,
+      betas: [0.9, 0.95],
+      output: "/somewhere/out",
+      data: { train: "/somewhere/sums.jsonl" },
+    });
+  });
+
+  it.each([
+    [{ ...good, learningRate: 1 }, 'c.yaml: unknown key "learningRate", did you mean "learning_rate"?'],
+    [
+      { ...good, data: { ...good.data, evalute: "x" } },
+      'c.yaml: unknown key "data.evalute", did you mean "evaluate"?',
+    ],
+    [{ ...good, steps: "many" }, "c.yaml: steps: "],
+    [{ ...good, model: {} }, "c.yaml: model: give either folder or config"],
+    [{ ...good, betas: [0.9, 1] }, "c.yaml: betas.1"],
+    ["text", "c.yaml: "],
+    [null, "c.yaml: "],
+  ])("refuses %j", (raw, message) => {
+    expect(() => parseConfig(raw, "c.yaml", "/")).toThrow(ConfigError);
+    expect(() => parseConfig(raw, "c.yaml", "/")).toThrow(message);
+  });
+
+  it("describes every key", () => {
+    for (const row of describeKeys()) expect(row.description, row.key).not.toBe("");
+  });
+});
+
+describe("readConfig", () => {
+  it("names the file and the line", () => {
+    const dir = mkdtempSync(join(tmpdir(), "vexil-config-"));
+    const file = join(dir, "c.yaml");
+    expect(() => readConfig(file)).toThrow(/c\.yaml: there is no such file/);
+    writeFileSync(file, "steps: 3\n  model: [");
+    expect(() => readConfig(file)).toThrow(/c\.yaml: .*line/s);
+    rmSync(dir, { recursive: true });
+  });
+});
+
+describe("learningRate", () => {
+  it("rises, then falls to the minimum", () => {
+    const c = parseConfig({ ...good, warmup_steps: 10, learning_rate: 1, min_learning_rate: 0.1 }, "c", "/");
+    expect(learningRate(c, 0)).toBeCloseTo(0.1);
+    expect(learningRate(c, 9)).toBeCloseTo(1);
+    expect(learningRate(c, 10)).toBeCloseTo(1);
+    expect(learningRate(c, 99)).toBeCloseTo(0.1);
+    expect(learningRate({ ...c, schedule: "linear" }, 54)).toBeCloseTo(0.55, 1);
+    expect(learningRate({ ...c, schedule: "constant" }, 99)).toBe(1);
+  });
+});
