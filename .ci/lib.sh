@@ -1,0 +1,65 @@
+# What .ci/run and .ci/full share. Sourced, not run.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export CI=true
+export VEXIL_CACHE="${VEXIL_CACHE:-$PWD/node_modules/.cache/vexil}"
+export NO_COLOR=1
+results="$(mktemp -d)"
+trap 'rm -rf "$results"' EXIT
+passed=0
+failed=0
+skipped=0
+
+say() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
+
+# Debian packages that the fuller checks need; without apt or rights, what is missing is skipped by name.
+need() {
+  local missing=()
+  for pair in "$@"; do command -v "${pair%%=*}" >/dev/null 2>&1 || missing+=("${pair##*=}"); done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
+    say "install ${missing[*]}"
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  else
+    echo "not installed, and not installable here: ${missing[*]}"
+  fi
+}
+
+# Runs one check and counts it as a test.
+check() {
+  local name="$1"
+  shift
+  say "$name"
+  if "$@"; then passed=$((passed + 1)); else
+    failed=$((failed + 1))
+    echo "FAILED: $name"
+  fi
+}
+
+# Runs vitest and adds its counts.
+run_vitest() {
+  say "npm test"
+  local json="$results/vitest.json"
+  npm test -- --reporter=default --reporter=json --outputFile.json="$json" "$@" || echo "FAILED: npm test"
+  read -r p f s < <(node -e '
+    const r = JSON.parse(require("fs").readFileSync(process.argv[1]));
+    const broken = r.testResults.filter((t) => t.status === "failed" && t.assertionResults.length === 0).length;
+    console.log(r.numPassedTests, r.numFailedTests + broken, r.numPendingTests + r.numTodoTests);
+  ' "$json" || echo "0 1 0")
+  passed=$((passed + p))
+  failed=$((failed + f))
+  skipped=$((skipped + s))
+}
+
+# One conformance run: the closing JSON line must report no failure.
+conformance() {
+  local out="$results/conformance.out"
+  node dist/cli/main.js conformance "$@" >"$out" || { tail -n 20 "$out"; return 1; }
+  tail -n 1 "$out"
+}
+
+finish() {
+  printf '\ntests: %d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+  [ "$failed" -eq 0 ]
+}

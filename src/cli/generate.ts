@@ -1,0 +1,43 @@
+// `vexil generate MODEL PROMPT`: continues a prompt and streams the text to stdout.
+
+import { z } from "zod";
+import { startEngine } from "../serve/index.js";
+import type { CommandSpec } from "./command.js";
+import { interruptible, requestOf, samplingFlags } from "./sampling.js";
+
+const flags = z.object(samplingFlags);
+
+export const spec: CommandSpec<typeof flags.shape> = {
+  name: "generate",
+  summary: "Continue a prompt.",
+  positionals: [
+    { name: "model", description: "a Hugging Face model folder" },
+    { name: "prompt", description: "the text to continue" },
+  ],
+  flags,
+  async run([model, prompt], f) {
+    const engine = await startEngine({ model: model!, ...(f.chip ? { chip: f.chip } : {}) });
+    const { signal, release } = interruptible();
+    try {
+      const started = performance.now();
+      for await (const event of engine.generate(requestOf({ text: prompt! }, f), signal)) {
+        if (event.type === "text") process.stdout.write(event.text);
+        else if (process.stdout.isTTY) {
+          const { completionTokens } = event.usage;
+          const rate = completionTokens / ((performance.now() - started) / 1000);
+          process.stderr.write(
+            `\n${completionTokens} tokens, ${rate.toFixed(1)} tokens/s, ended by ${event.reason}`,
+          );
+        }
+      }
+      process.stdout.write("\n");
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      process.stdout.write("\n");
+      process.exitCode = 130;
+    } finally {
+      release();
+      await engine.close();
+    }
+  },
+};

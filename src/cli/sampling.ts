@@ -1,0 +1,40 @@
+// The flags that generate and chat share, and the request they make.
+
+import { z } from "zod";
+import type { GenerateRequest, Prompt } from "../serve/index.js";
+
+export const samplingFlags = {
+  maxTokens: z
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe("most tokens to make (default: what the context holds)"),
+  temperature: z.number().min(0).max(2).default(0).describe("0 takes the most likely token each time"),
+  topP: z.number().gt(0).max(1).default(1).describe("keep the most likely tokens up to this probability"),
+  topK: z.number().int().min(0).default(0).describe("keep this many most likely tokens; 0 keeps all"),
+  seed: z.number().int().optional().describe("the same seed gives the same text"),
+  chip: z.string().optional().describe("the chip to run on"),
+};
+
+type Flags = z.infer<z.ZodObject<typeof samplingFlags>>;
+
+export function requestOf(prompt: Prompt, f: Flags): GenerateRequest {
+  return {
+    prompt,
+    temperature: f.temperature,
+    topP: f.topP,
+    topK: f.topK,
+    stop: [],
+    ...(f.maxTokens !== undefined ? { maxTokens: f.maxTokens } : {}),
+    ...(f.seed !== undefined ? { seed: f.seed } : {}),
+  };
+}
+
+/** An abort signal for Ctrl-C; `release` gives Ctrl-C its usual meaning back. */
+export function interruptible(): { signal: AbortSignal; release: () => void } {
+  const abort = new AbortController();
+  const onInterrupt = () => abort.abort(new Error("interrupted"));
+  process.once("SIGINT", onInterrupt);
+  return { signal: abort.signal, release: () => process.off("SIGINT", onInterrupt) };
+}

@@ -1,0 +1,64 @@
+// The package's main entry: kernels, tensors and operators. Importing it opens the default chip, so that tensors
+// can be made at once; models, training and serving are subpaths (`vexil/models`, …).
+
+import "./chips/index.js";
+import "./ops/index.js";
+import { autoload } from "./runtime/index.js";
+
+export {
+  bf16,
+  bool,
+  constant,
+  constexpr,
+  dim,
+  f16,
+  f32,
+  f64,
+  helper,
+  i8,
+  i16,
+  i32,
+  i64,
+  ptr,
+  type Tl,
+  u8,
+  u16,
+  u32,
+  u64,
+} from "./compiler/lang/index.js";
+export { CompileError } from "./compiler/target.js";
+export * from "./ops/index.js";
+export {
+  autoload,
+  type Capabilities,
+  type Chip,
+  ChipError,
+  type ChipEntry,
+  closeChips,
+  defaultChip,
+  type Driver,
+  emptyCache,
+  Generator,
+  Kernel,
+  kernel,
+  type LaunchArgs,
+  LaunchError,
+  leakReport,
+  listChips,
+  loadChip,
+  loadedChip,
+  manualSeed,
+  type MemoryStats,
+  MemoryLimitError,
+  memoryStats,
+  OutOfMemoryError,
+  registerChip,
+  Scope,
+  scope,
+  setDefaultChip,
+  trackAllocations,
+  VERSION,
+} from "./runtime/index.js";
+export * from "./tensor/index.js";
+
+await autoload();
