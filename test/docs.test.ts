@@ -46,5 +46,5 @@ for (const file of readdirSync(docs).filter((f) => f.endsWith(".md"))) {
 }
 
 it("there are programs to run", () => {
-  expect(readFileSync(join(docs, "language.md"), "utf8").match(PROGRAM)?.length).toBeGreaterThanOrEqual(4);
+  expect(readFileSync(join(docs, "language.md"), "utf8").match(PROGRAM)?.length).toBeGreaterThanOrEqual(7);
 });

@@ -109,7 +109,10 @@ export function forOfLoop(cx: Context, s: ForOfStatement, scope: Scope): void {
     cx.fail(`the step of tl.range must be positive, not ${step}`, "To count down, count up and subtract.");
   const cells = assignedCells([s.body], scope);
   cx.at(s);
-  const attrs: Record<string, number> = over.stages === undefined ? {} : { stages: over.stages };
+  const attrs: Record<string, number> = {
+    ...(over.stages === undefined ? {} : { stages: over.stages }),
+    ...(over.together === undefined ? {} : { unroll: over.together }),
+  };
   countedLoop(cx, [lo, hi, step], attrs, cells, boundNames(pattern)[0] ?? "i", turn);
 }
 

@@ -59,6 +59,8 @@ export class Range {
     readonly step: Val,
     readonly unroll: boolean,
     readonly stages: number | undefined,
+    /** How many turns a chip should put into one; a hint. */
+    readonly together?: number,
   ) {}
 }
 

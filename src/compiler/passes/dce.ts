@@ -12,6 +12,9 @@ export function dce(func: Func): boolean {
   return sweep(func.body, live);
 }
 
+/** Ops without results that tell the author something. */
+const REPORTS = new Set(["assert", "print"]);
+
 /** Operands of `op` before the carried ones. */
 const firstCarried = (op: Op): number => (op.opcode === "for" ? 3 : 0);
 /** Region arguments before the carried ones. */
@@ -26,7 +29,8 @@ class Liveness {
   roots(block: Block): void {
     for (const op of block.ops) {
       const def = opDef(op.opcode);
-      if ((def.memory && def.memory !== "read") || op.opcode === "while") this.op(op);
+      if ((def.memory && def.memory !== "read") || op.opcode === "while" || REPORTS.has(op.opcode))
+        this.op(op);
       for (const region of op.regions) this.roots(region);
     }
   }

@@ -9,3 +9,4 @@ import "./memory.js";
 import "./reduce.js";
 import "./dot.js";
 import "./control.js";
+import "./report.js";

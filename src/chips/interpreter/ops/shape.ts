@@ -1,7 +1,8 @@
 // Ops that change a tile's shape. Elements stand in row-major order, so most of them only share the array.
 
 import { numel } from "../../../compiler/ir/index.js";
-import { interpret, tileType } from "../emit.js";
+import { interpret, sizeOf, tileType } from "../emit.js";
+import { fault } from "../fault.js";
 import { A, specialize } from "../loops.js";
 
 interpret(["expandDims", "reshape"], (op, e) => {
@@ -9,7 +10,7 @@ interpret(["expandDims", "reshape"], (op, e) => {
   return undefined;
 });
 
-const gather = (o: A, a: A, index: Int32Array, n: number): void => {
+const pick = (o: A, a: A, index: Int32Array, n: number): void => {
   for (let i = 0; i < n; i++) o[i] = a[index[i]!]!;
 };
 
@@ -44,6 +45,29 @@ interpret(["broadcast", "permute"], (op, e) => {
   const a = A(e.array(op.operands[0]!));
   const out = A(e.array(op.result));
   const n = out.length;
-  const run = specialize(gather, to.dtype);
+  const run = specialize(pick, to.dtype);
   return () => run(out, a, index, n);
+});
+
+/** Returns the first position whose index is outside the source, or -1. */
+const gather = (o: A, a: A, index: A, n: number, size: number): number => {
+  for (let i = 0; i < n; i++) {
+    const k = index[i]!;
+    if (!(k >= 0 && k < size)) return i;
+    o[i] = a[k]!;
+  }
+  return -1;
+};
+
+interpret("gather", (op, e) => {
+  const a = A(e.array(op.operands[0]!));
+  const index = A(e.array(op.operands[1]!));
+  const out = A(e.array(op.result));
+  const size = sizeOf(op.operands[0]!);
+  const run = specialize(gather, tileType(op.result).dtype);
+  return () => {
+    const wrong = run(out, a, index, out.length, size);
+    if (wrong >= 0)
+      throw fault(e.func, e.state, op, `of element ${index[wrong]} of a tile of ${size} elements`);
+  };
 });

@@ -76,6 +76,24 @@ defineOp({
   },
 });
 
+/**
+ * `assert {message}(cond)`: what a kernel's author claims of every element of a bool tile or scalar. A chip that
+ * checks stops the program where it does not hold; one that does not leaves it out.
+ */
+defineOp({
+  opcode: "assert",
+  pure: false,
+  arity: 1,
+  infer: (o) => {
+    if (o[0]!.kind !== "tile" || o[0]!.dtype !== "bool")
+      throw new IrTypeError(`an assert takes a mask, not ${showType(o[0]!)}`);
+    return [];
+  },
+});
+
+/** `print {label}(…values)`: shows scalars and tiles while the kernel runs, on chips that can. */
+defineOp({ opcode: "print", pure: false, infer: () => [] });
+
 defineOp({ opcode: "yield", pure: false, terminator: true, infer: () => [] });
 defineOp({
   opcode: "condition",

@@ -1,8 +1,8 @@
-// Ops that change a tile's shape and nothing else.
+// Ops that rearrange a tile's elements and compute nothing.
 
 import type { Op, Value } from "../ir.js";
-import { numel, sameShape, tile, type TileType } from "../type.js";
-import { asTile, defineOp, IrTypeError, madeBy } from "./define.js";
+import { numel, sameShape, showType, tile, type TileType } from "../type.js";
+import { asTile, constantOf, defineOp, IrTypeError, madeBy } from "./define.js";
 
 const sameAsOperand = (op: Op, shape: readonly number[]): Value | undefined =>
   sameShape((op.operands[0]!.type as TileType).shape, shape) ? op.operands[0] : undefined;
@@ -81,4 +81,22 @@ defineOp({
     const back = inner?.attrs["order"] as readonly number[] | undefined;
     return back && order.every((d, i) => back[d] === i) ? inner!.operands[0] : undefined;
   },
+});
+
+/**
+ * `gather(source, index)`: for each i32 element of `index` the element of `source` at that row-major position. The
+ * result has the shape of `index`. Positions lie inside the source; the front end sees to that.
+ */
+defineOp({
+  opcode: "gather",
+  pure: true,
+  arity: 2,
+  infer: (o) => {
+    const [source, index] = [asTile(o, 0, "gather"), asTile(o, 1, "gather")];
+    if (source.shape.length === 0) throw new IrTypeError("gather takes elements of a tile, not of a scalar");
+    if (index.dtype !== "i32" || index.shape.length === 0)
+      throw new IrTypeError(`the index of gather is a tile of i32, not ${showType(index)}`);
+    return [tile(source.dtype, index.shape)];
+  },
+  simplifyToConst: (op) => constantOf(op.operands[0]),
 });

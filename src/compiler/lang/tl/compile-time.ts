@@ -1,7 +1,8 @@
 // Functions of `tl` that act while the kernel is compiled: ranges, checks, hints.
 
 import { DTYPES, type DType, Value } from "../../ir/index.js";
-import { typeOf } from "../coerce.js";
+import { truth } from "../branch.js";
+import { toValue, typeOf } from "../coerce.js";
 import { describe, isNumeric, isUntyped, Pointer, Range, Soft, type Val } from "../value.js";
 import { defaultDtype } from "../coerce.js";
 import { constInt, fn, option, optionNames } from "./define.js";
@@ -19,21 +20,28 @@ const hint = fn<Hint>("x, ...values", (_cx, [x]) => x);
 export const compileTime = {
   /**
    * Counts in a `for … of` loop: `tl.range(end)`, `tl.range(start, end)` or `tl.range(start, end, step)`. Always
-   * makes a loop. `stages` asks the compiler to overlap the loads of so many turns.
+   * makes a loop. `stages` asks the compiler to overlap the loads of so many turns, `unroll` to
+   * put so many turns into one; both are hints.
    * @example for (const k of tl.range(0, K, BLOCK_K, { stages: 3 })) { … }
    */
-  range: fn<(start: number, end?: number, step?: number, options?: { stages?: number }) => Iterable<number>>(
-    "start, end?, step?, options?",
-    (cx, [a, b, c, options]) => {
-      optionNames(cx, options, "tl.range", ["stages"]);
-      const stages = option(cx, options, "stages");
-      return new Range(
-        ...bounds([a, b, c]),
-        false,
-        stages === undefined ? undefined : constInt(cx, stages, "stages"),
-      );
-    },
-  ),
+  range: fn<
+    (
+      start: number,
+      end?: number,
+      step?: number,
+      options?: { stages?: number; unroll?: number },
+    ) => Iterable<number>
+  >("start, end?, step?, options?", (cx, [a, b, c, options]) => {
+    optionNames(cx, options, "tl.range", ["stages", "unroll"]);
+    const unroll = option(cx, options, "unroll");
+    const stages = option(cx, options, "stages");
+    return new Range(
+      ...bounds([a, b, c]),
+      false,
+      stages === undefined ? undefined : constInt(cx, stages, "stages"),
+      unroll === undefined ? undefined : constInt(cx, unroll, "unroll"),
+    );
+  }),
   /** As {@link range}, with bounds known at compile time, and unrolled: the counter is known in each turn. */
   staticRange: fn<(start: number, end?: number, step?: number) => Iterable<number>>(
     "start, end?, step?",
@@ -58,6 +66,42 @@ export const compileTime = {
       );
     return undefined;
   }),
+  /**
+   * Claims that a condition holds for every element, while the kernel runs. The interpreter checks it and stops with the
+   * kernel, the program, the element and the author's line; compiled chips leave it out.
+   * @example tl.deviceAssert(index < rows, "index out of range");
+   */
+  deviceAssert: fn<(condition: boolean, message?: string) => void>(
+    "condition, message?",
+    (cx, [condition, message]) => {
+      const c = truth(cx, condition, "the condition of tl.deviceAssert");
+      const v =
+        typeof c === "boolean"
+          ? cx.b.constant(c, "bool")
+          : toValue(cx, c, "the condition of tl.deviceAssert");
+      if (message !== undefined && typeof message !== "string")
+        return cx.fail(`the message of tl.deviceAssert must be a text, not ${describe(message)}`);
+      cx.b.create("assert", [v], typeof message === "string" ? { message } : {});
+      return undefined;
+    },
+  ),
+  /**
+   * Prints scalars and tiles while the kernel runs, after a label. The interpreter prints; compiled chips leave it out.
+   * @example tl.devicePrint("row", row, v);
+   */
+  devicePrint: fn<(label: string, ...values: (number | boolean)[]) => void>(
+    "label, ...values",
+    (cx, [label, ...values]) => {
+      if (typeof label !== "string")
+        return cx.fail(`the label of tl.devicePrint must be a text, not ${describe(label)}`);
+      cx.b.create(
+        "print",
+        values.map((v) => toValue(cx, v, "a value of tl.devicePrint")),
+        { label },
+      );
+      return undefined;
+    },
+  ),
   /** The dtype of a value, or of the tensor behind a pointer. */
   dtypeOf: fn<(x: number | boolean) => DType>("x", (cx, [x]) => {
     if (x instanceof Value) return typeOf(x).dtype;

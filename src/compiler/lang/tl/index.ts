@@ -5,13 +5,17 @@ import type { Context } from "../context.js";
 import { libraryFunction } from "../functions.js";
 import { library, type LibraryOf } from "../stdlib/index.js";
 import { Callable, Fields, type Val } from "../value.js";
+import { arrangements } from "./arrange.js";
+import { combinations } from "./combine.js";
 import { compileTime } from "./compile-time.js";
 import { creation } from "./creation.js";
+import { descriptors } from "./descriptor.js";
 import type { TlFunction, TlOf } from "./define.js";
 import { math } from "./math.js";
 import { memory } from "./memory.js";
 import { reductions } from "./reduce.js";
 import { shapes } from "./shape.js";
+import { orders } from "./sort.js";
 
 const table: Readonly<Record<string, TlFunction<unknown>>> = {
   ...creation,
@@ -19,6 +23,10 @@ const table: Readonly<Record<string, TlFunction<unknown>>> = {
   ...math,
   ...reductions,
   ...shapes,
+  ...arrangements,
+  ...combinations,
+  ...descriptors,
+  ...orders,
   ...compileTime,
 };
 
@@ -30,6 +38,10 @@ export interface Tl
     TlOf<typeof math>,
     TlOf<typeof reductions>,
     TlOf<typeof shapes>,
+    TlOf<typeof arrangements>,
+    TlOf<typeof combinations>,
+    TlOf<typeof descriptors>,
+    TlOf<typeof orders>,
     TlOf<typeof compileTime>,
     LibraryOf<typeof library>,
     Dtypes {}

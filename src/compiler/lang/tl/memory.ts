@@ -34,14 +34,33 @@ const isTile = (v: Val): v is Value => v instanceof Value;
 type AtomicOptions = {
   /** Default `"acq_rel"`. */
   order?: "relaxed" | "acquire" | "release" | "acq_rel";
+  /** Who sees the operation as one step: the programs of the chip (default), a group of threads, or other chips too. */
+  scope?: "gpu" | "cta" | "sys";
 };
+type CacheOptions = {
+  /** Which caches may keep the elements; a hint without effect on the result. */
+  cache?: (typeof CACHES)[number];
+  /** How long caches should keep them; a hint without effect on the result. */
+  eviction?: (typeof EVICTIONS)[number];
+};
+const CACHES = ["all", "global", "streaming", "writeBack", "writeThrough"] as const;
+const EVICTIONS = ["normal", "first", "last"] as const;
+
+/** The attributes of hints that are not the default. */
+function hints(cx: Context, options: Val, what: string): Record<string, string> {
+  optionNames(cx, options, what, ["cache", "eviction"]);
+  const cache = word(cx, option(cx, options, "cache"), `the cache of ${what}`, CACHES, "all");
+  const eviction = word(cx, option(cx, options, "eviction"), `the eviction of ${what}`, EVICTIONS, "normal");
+  return { ...(cache === "all" ? {} : { cache }), ...(eviction === "normal" ? {} : { eviction }) };
+}
 const ORDERS = ["relaxed", "acquire", "release", "acq_rel"] as const;
 
 /** The attribute of an order other than the default. */
 function order(cx: Context, options: Val, what: string): Record<string, string> {
-  optionNames(cx, options, what, ["order"]);
+  optionNames(cx, options, what, ["order", "scope"]);
   const o = word(cx, option(cx, options, "order"), `the order of ${what}`, ORDERS, "acq_rel");
-  return o === "acq_rel" ? {} : { order: o };
+  const s = word(cx, option(cx, options, "scope"), `the scope of ${what}`, ["gpu", "cta", "sys"], "gpu");
+  return { ...(o === "acq_rel" ? {} : { order: o }), ...(s === "gpu" ? {} : { scope: s }) };
 }
 
 const atomic = (kind: AtomicKind, what: string) =>
@@ -65,20 +84,21 @@ export const memory = {
    * and the element is `other` (default 0). `mask` and `other` broadcast to the pointer's shape.
    * @example const v = tl.load(x + row * cols + at, at < cols, -Infinity);
    */
-  load: fn<(pointer: number, mask?: boolean, other?: number | boolean) => number>(
-    "pointer, mask?, other?",
-    (cx, [p, mask, other]) => {
+  load: fn<(pointer: number, mask?: boolean, other?: number | boolean, options?: CacheOptions) => number>(
+    "pointer, mask?, other?, options?",
+    (cx, [p, mask, other, options]) => {
+      const attrs = hints(cx, options, "tl.load");
       const { buffer, at, pointer } = pointerArg(cx, p, "tl.load");
       const { shape } = typeOf(at);
       if (mask === undefined && other !== undefined)
         cx.fail("tl.load has a value for masked-out elements, but no mask", "tl.load(pointer, mask, other)");
-      if (mask === undefined || mask === true) return cx.b.value("load", [buffer, at]);
+      if (mask === undefined || mask === true) return cx.b.value("load", [buffer, at], attrs);
       const operands = [buffer, at, maskArg(cx, mask, shape, "tl.load")];
       if (other !== undefined) {
         const value = typeof other === "boolean" && pointer.dtype !== "bool" ? Number(other) : other;
         operands.push(fitTo(cx, value, pointer.dtype, shape, "the third argument of tl.load"));
       }
-      return cx.b.value("load", operands);
+      return cx.b.value("load", operands, attrs);
     },
   ),
   /**
@@ -86,13 +106,14 @@ export const memory = {
    * broadcasts to the pointer's shape, and so does the mask.
    * @example tl.store(y + at, tl.exp(v), at < n);
    */
-  store: fn<(pointer: number, value: number | boolean, mask?: boolean) => void>(
-    "pointer, value, mask?",
-    (cx, [p, value, mask]) => {
+  store: fn<(pointer: number, value: number | boolean, mask?: boolean, options?: CacheOptions) => void>(
+    "pointer, value, mask?, options?",
+    (cx, [p, value, mask, options]) => {
+      const attrs = hints(cx, options, "tl.store");
       const { buffer, at, pointer } = pointerArg(cx, p, "tl.store");
       const operands = [buffer, at, written(cx, value, pointer, at, "tl.store")];
       if (mask !== undefined && mask !== true) operands.push(maskArg(cx, mask, typeOf(at).shape, "tl.store"));
-      cx.b.create("store", operands);
+      cx.b.create("store", operands, attrs);
       return undefined;
     },
   ),

@@ -15,6 +15,10 @@ type NanReduceOptions = ReduceOptions & {
   /** NaN if an element is NaN; by default NaN is ignored. */
   propagateNan?: boolean;
 };
+type IndexOptions = NanReduceOptions & {
+  /** Of equal elements the first wins (default). `false` allows a chip to return any of them. */
+  tieBreakLeft?: boolean;
+};
 type Reduce<O> = (x: number, axis?: number, options?: O) => number;
 
 /** Sums of small integers and of half floats are kept in 32 bits. */
@@ -30,10 +34,14 @@ function reduce(
 ): Value {
   const sums = kind === "sum" || kind === "prod";
   const extremes = !sums && kind !== "and" && kind !== "or" && kind !== "xor";
-  optionNames(cx, options, what, extremes ? ["keepDims", "propagateNan"] : ["keepDims"]);
+  const names = [...(extremes ? ["propagateNan"] : []), ...(pick === 1 ? ["tieBreakLeft"] : [])];
+  optionNames(cx, options, what, ["keepDims", ...names]);
+  if (pick === 1) flag(cx, options, "tieBreakLeft");
   let v = tileArg(cx, x, `the argument of ${what}`);
   const { shape, dtype } = typeOf(v);
   if (sums) v = cx.b.cast(v, accumulator(dtype));
+  // Masks have no order of their own.
+  else if (pick === 1 && dtype === "bool") v = cx.b.cast(v, "i32");
   let along = 0;
   if (axis === undefined) {
     if (shape.length > 1) v = cx.b.value("reshape", [v], { shape: [numel(shape)] });
@@ -95,9 +103,9 @@ export const reductions = {
   /** The smallest element along an axis. NaN is ignored, unless `{ propagateNan: true }`. */
   min: over<NanReduceOptions>("min", "tl.min"),
   /** The index (i32) of the largest element along an axis; of equal ones the first. */
-  argmax: over<NanReduceOptions>("argmax", "tl.argmax", 1),
+  argmax: over<IndexOptions>("argmax", "tl.argmax", 1),
   /** The index (i32) of the smallest element along an axis; of equal ones the first. */
-  argmin: over<NanReduceOptions>("argmin", "tl.argmin", 1),
+  argmin: over<IndexOptions>("argmin", "tl.argmin", 1),
   /** The exclusive or of integers along an axis. */
   xorSum: over("xor", "tl.xorSum"),
   /** Whether the mask is true anywhere along an axis. */
@@ -118,7 +126,11 @@ export const reductions = {
       a: number,
       b: number,
       acc?: number,
-      options?: { /** `"tf32"` allows 10 bits of mantissa. */ precision?: "ieee" | "tf32"; outDtype?: DType },
+      options?: {
+        /** How f32 operands may be rounded: `"tf32"` allows 10 bits of mantissa, `"tf32x3"` three such products. */
+        precision?: "ieee" | "tf32" | "tf32x3";
+        outDtype?: DType;
+      },
     ) => number
   >("a, b, acc?, options?", (cx, [x, y, acc, options]) => {
     optionNames(cx, options, "tl.dot", ["precision", "outDtype"]);
@@ -150,7 +162,7 @@ export const reductions = {
       cx,
       option(cx, options, "precision"),
       "the precision of tl.dot",
-      ["ieee", "tf32"],
+      ["ieee", "tf32", "tf32x3"],
       "ieee",
     );
     const r = cx.b.value("dot", [a, b, fitTo(cx, given, dtype, shape, "the accumulator of tl.dot")], {

@@ -26,9 +26,9 @@ describe("types", () => {
     expectTypeOf<ReturnType<Args["both"]>>().toEqualTypeOf<readonly [number, number]>();
   });
   it("of tl", () => {
-    expectTypeOf<Tl["load"]>().parameters.toEqualTypeOf<
-      [pointer: number, mask?: boolean | undefined, other?: number | boolean | undefined]
-    >();
+    expectTypeOf<Parameters<Tl["load"]>[0]>().toEqualTypeOf<number>();
+    expectTypeOf<Parameters<Tl["load"]>[1]>().toEqualTypeOf<boolean | undefined>();
+    expectTypeOf<Parameters<Tl["load"]>[2]>().toEqualTypeOf<number | boolean | undefined>();
     expectTypeOf<Tl["f32"]>().toEqualTypeOf<"f32">();
     expectTypeOf<Tl["rand"]>().toEqualTypeOf<(seed: number, offset: number) => number>();
     expectTypeOf<Tl["isnan"]>().returns.toEqualTypeOf<boolean>();

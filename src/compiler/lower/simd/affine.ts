@@ -4,7 +4,7 @@
 import { DTYPES, type Value, isInt, isSigned } from "../../ir/index.js";
 import { isScalarValue } from "./kinds.js";
 import { type AxisMap, type Ids, isView, mapKey, operandMap } from "./maps.js";
-import { defOf } from "./values.js";
+import { defOf, elementOperands } from "./values.js";
 
 export class Affine {
   private readonly masks = new Map<string, number>();
@@ -28,7 +28,7 @@ export class Affine {
       for (const a of map) if (a >= 0) mask |= 1 << a;
     } else {
       const inner = isView(op) ? operandMap(op, map) : map;
-      for (const x of op.operands) if (x.type.kind === "tile") mask |= this.axes(x, inner);
+      for (const x of elementOperands(op)) if (x.type.kind === "tile") mask |= this.axes(x, inner);
     }
     this.masks.set(key, mask);
     return mask;

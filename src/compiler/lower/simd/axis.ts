@@ -4,7 +4,7 @@ import type { Value } from "../../ir/index.js";
 import { isScalarValue, shapeOf } from "./kinds.js";
 import { type AxisMap, isView, mapKey, operandMap } from "./maps.js";
 import type { Nest } from "./nest.js";
-import { defOf } from "./values.js";
+import { defOf, elementOperands } from "./values.js";
 
 const MEMORY = { contiguous: 4, uniform: 3, strided: -8 };
 const FRAME = { contiguous: 3, uniform: 2, strided: -5 };
@@ -29,7 +29,7 @@ export function visitTree(
     const op = defOf(v);
     if (!op || nest.cellOf(v)) return;
     const inner = isView(op) ? operandMap(op, map) : map;
-    for (const x of op.operands) visit(x, inner);
+    for (const x of elementOperands(op)) visit(x, inner);
   };
   for (const { value, map } of from) visit(value, map);
 }
@@ -53,6 +53,8 @@ export function chooseAxis(nest: Nest): number {
           return;
         }
         const op = defOf(v);
+        if (op?.opcode === "gather")
+          for (const a of all) rate(nest.affine.stride(op.operands[1]!, map, a), a, FRAME);
         if (op?.opcode !== "load") return;
         for (const a of all) rate(nest.affine.stride(op.operands[1]!, map, a), a, MEMORY);
       },

@@ -6,7 +6,7 @@ import type { Op, Value } from "../../ir/index.js";
 import { isScalarValue, shapeOf, squeeze } from "./kinds.js";
 import { type AxisMap, identityMap, isIdentity, isView, operandMap } from "./maps.js";
 import type { BlockPlan, Demand, Step } from "./plan.js";
-import { isLazy } from "./values.js";
+import { elementOperands, isLazy } from "./values.js";
 
 /** Work per element that a group may repeat for a tile that lacks some of its axes. */
 const REPEATED_INNER = 2;
@@ -61,7 +61,9 @@ function settleLazy(plan: BlockPlan, op: Op, homes: Map<Value, number>): void {
 /** The operands are needed where the value is computed. */
 function spread(plan: BlockPlan, op: Op, at: number, map: AxisMap): void {
   const inner = isView(op) ? operandMap(op, map) : map;
-  for (const x of op.operands) if (x.type.kind === "tile" && !isScalarValue(x)) plan.demand(x, at, inner);
+  for (const x of elementOperands(op))
+    if (x.type.kind === "tile" && !isScalarValue(x)) plan.demand(x, at, inner);
+  if (op.opcode === "gather") plan.demand(op.operands[0]!, at, undefined);
 }
 
 /** Whether a group with more axes would compute the value again and again, at some cost. */

@@ -1,6 +1,6 @@
 // Lowers a function of the tile IR to the form: parameters, blocks, steps in order, scalars between them.
 
-import { type Block, type Func, type Op, opDef, type Value } from "../../ir/index.js";
+import { type Block, type Func, type Op, opDef, type Value, walk } from "../../ir/index.js";
 import { cloneFunc } from "../../ir/clone.js";
 import { assignCells, type Move } from "./cells.js";
 import { emitControl } from "./control.js";
@@ -177,6 +177,10 @@ function paramOf(name: string, v: Value): FormParam {
  */
 export function lowerSimd(original: Func, shape: VectorShape): Form {
   const func = cloneFunc(original);
+  // Compiled code has no way back to the author's line: the interpreter is the debugger.
+  walk(func.body, (op) => {
+    if (op.opcode === "assert" || op.opcode === "print") op.erase();
+  });
   scalarizeInduction(func);
   const unit = new Unit(func, shape);
   const { e } = unit;

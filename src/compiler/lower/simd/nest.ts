@@ -260,6 +260,7 @@ export class Nest {
     const wide = lanes > 1;
     if (isView(op)) return this.value(op.operands[0]!, operandMap(op, map), ctx, wide);
     if (op.opcode === "load") return this.load(op, map, ctx, lanes);
+    if (op.opcode === "gather") return this.gather(op, map, ctx, lanes);
     const args = op.operands.map((x) => this.value(x, map, ctx, wide));
     const dtype = dtypeOf(op.operands[op.opcode === "select" ? 1 : 0]!);
     return elementwise(e, { opcode: op.opcode, attrs: op.attrs, dtype, to: dtypeOf(v) }, args, lanes);
@@ -286,6 +287,19 @@ export class Nest {
     }
     const m = mask ? this.value(mask, map, ctx, wide) : 1;
     return loadMasked(this.e, d, mem, place, m, o, lanes);
+  }
+
+  /** Elements of a tile in the frame, from where the index says. */
+  private gather(op: Op, map: AxisMap, ctx: Context | undefined, lanes: number): Operand {
+    const { e } = this;
+    const [source, index] = op.operands as [Value, Value];
+    const cell = this.code.unit.cells.get(source)!;
+    const place = this.placeOf(index, map, ctx, lanes);
+    if (place.kind === "run") return this.readFrame(cell, place.at, lanes);
+    const r = e.reg(cell.kind, lanes);
+    e.assign(r, cell.kind === "i64" ? 0n : 0);
+    for (let k = 0; k < lanes; k++) insert(e, r, this.readFrame(cell, place.at(k), 1), k);
+    return r;
   }
 
   /** Where the elements at `offset` stand for the lanes from the context's index on. */

@@ -6,7 +6,7 @@ import type { Block, Op, Value } from "../../ir/index.js";
 import { opDef, walk } from "../../ir/index.js";
 import { isScalarValue, shapeOf, squeeze } from "./kinds.js";
 import { type AxisMap, identityMap, type Ids, isView, mapKey, operandMap } from "./maps.js";
-import { type Costs, defOf, isLazy } from "./values.js";
+import { type Costs, defOf, elementOperands, isLazy } from "./values.js";
 
 export type Root =
   /** `store`, `atomic`, `atomicCas`. */
@@ -116,7 +116,10 @@ export class BlockPlan {
     else if (op.opcode === "dot") this.dot(op);
     else if (op.opcode === "scan") this.scan(op);
     else if (op.results.every(isScalarValue)) this.scalar(op);
-    else if (isLazy(op)) this.ready.set(op.result, this.maxReady(op.operands));
+    else if (op.opcode === "gather") {
+      const home = this.force(op.operands[0]!);
+      this.ready.set(op.result, Math.max(home + 1, this.readyOf(op.operands[1]!)));
+    } else if (isLazy(op)) this.ready.set(op.result, this.maxReady(op.operands));
     else if (op.opcode === "reshape") {
       const home = this.force(op.operands[0]!);
       this.ready.set(op.result, home + 1);
@@ -187,7 +190,8 @@ export class BlockPlan {
       into.push({ buffer: op.operands[0]!, place: mapKey(this.ids.of(op.operands[1]!), map), write: false });
     }
     const inner = isView(op) ? operandMap(op, map) : map;
-    for (const x of op.operands) if (x.type.kind === "tile") this.collect(x, inner, into, tiles, seen);
+    for (const x of elementOperands(op))
+      if (x.type.kind === "tile") this.collect(x, inner, into, tiles, seen);
   }
 
   /** Sees to it that the tile is in the frame before any step that is appended from now on; returns its step. */
@@ -243,7 +247,7 @@ export class BlockPlan {
         return;
       seen.add(key);
       const inner = isView(op) ? operandMap(op, m) : m;
-      for (const x of op.operands) if (x.type.kind === "tile") visit(x, inner);
+      for (const x of elementOperands(op)) if (x.type.kind === "tile") visit(x, inner);
       if (op.opcode !== "load" || op.operands[0] !== own.buffer) return;
       if (mapKey(this.ids.of(op.operands[1]!), m) === own.place) return;
       const home = this.force(v);
@@ -350,7 +354,10 @@ const conflicts = (a: readonly Access[], b: readonly Access[]): boolean =>
 
 /** Whether the op reads its operand as a whole tile from the frame. */
 const needsFrame = (op: Op, operand: number): boolean =>
-  (op.opcode === "dot" && operand < 2) || op.opcode === "scan" || (op.opcode === "reshape" && !isView(op));
+  (op.opcode === "dot" && operand < 2) ||
+  (op.opcode === "gather" && operand === 0) ||
+  op.opcode === "scan" ||
+  (op.opcode === "reshape" && !isView(op));
 
 /** Whether the value is defined inside a region of `control`. */
 function isInside(v: Value, control: Op): boolean {

@@ -14,10 +14,15 @@ export function isLazy(op: Op): boolean {
     op.opcode === "const" ||
     op.opcode === "arange" ||
     op.opcode === "load" ||
+    op.opcode === "gather" ||
     isView(op) ||
     opDef(op.opcode).elementwise === true
   );
 }
+
+/** The operands that are needed element by element, under the op's own map: all but the source of a gather, which is a whole tile in the frame. */
+export const elementOperands = (op: Op): readonly Value[] =>
+  op.opcode === "gather" ? op.operands.slice(1) : op.operands;
 
 const COSTS: Record<string, number> = { div: 6, rem: 6, sqrt: 8, mulhi: 10, const: 0, arange: 1, splat: 0 };
 /** More than this is computed once and kept rather than computed in every group. */
@@ -45,7 +50,7 @@ export class Costs {
   private compute(v: Value): number {
     const op = defOf(v);
     if (v.type.kind === "tile" && v.type.shape.length === 0) return 0;
-    if (!op || op.opcode === "load" || !isLazy(op)) return Number.POSITIVE_INFINITY;
+    if (!op || op.opcode === "load" || op.opcode === "gather" || !isLazy(op)) return Number.POSITIVE_INFINITY;
     let cost = COSTS[op.opcode] ?? (isView(op) ? 0 : 1);
     for (const x of op.operands) cost += this.of(x);
     return cost;
@@ -58,6 +63,7 @@ export class Costs {
     const op = defOf(v);
     if (!op || isKept(v) || !isLazy(op) || (v.type.kind === "tile" && v.type.shape.length === 0)) return 0;
     if (op.opcode === "load") return 1;
+    if (op.opcode === "gather") return 2;
     let cost = COSTS[op.opcode] ?? (isView(op) ? 0 : 1);
     for (const x of op.operands) cost += this.work(x, isKept, seen);
     return cost;

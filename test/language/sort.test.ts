@@ -1,0 +1,121 @@
+// sort, topk and histogram on every chip against plain JavaScript.
+
+import { afterAll, describe, expect, it } from "vitest";
+import type { DType } from "../../src/compiler/ir/index.js";
+import { constexpr, i32, ptr } from "../../src/compiler/lang/index.js";
+import { kernel } from "../../src/runtime/index.js";
+import { chips, closeAll, numbers, room } from "./run.js";
+
+afterAll(closeAll);
+
+const sorts = kernel(
+  { x: ptr, up: ptr, down: ptr, columns: ptr, R: constexpr, C: constexpr },
+  ({ x, up, down, columns, R, C }, tl) => {
+    const at = tl.col(tl.arange(0, R)) * C + tl.row(tl.arange(0, C));
+    const v = tl.load(x + at);
+    tl.store(up + at, tl.sort(v));
+    tl.store(down + at, tl.sort(v, 1, { descending: true }));
+    tl.store(columns + at, tl.sort(v, 0));
+  },
+);
+
+const top = kernel({ x: ptr, y: ptr, R: constexpr, C: constexpr, K: constexpr }, ({ x, y, R, C, K }, tl) => {
+  const rows = tl.col(tl.arange(0, R));
+  const v = tl.load(x + rows * C + tl.row(tl.arange(0, C)));
+  tl.store(y + rows * K + tl.row(tl.arange(0, K)), tl.topk(v, K));
+});
+
+const counts = kernel(
+  { x: ptr, all: ptr, some: ptr, n: i32, N: constexpr, BINS: constexpr },
+  ({ x, all, some, n, N, BINS }, tl) => {
+    const at = tl.arange(0, N);
+    const v = tl.load(x + at);
+    const bins = tl.arange(0, BINS);
+    tl.store(all + bins, tl.histogram(v, BINS));
+    tl.store(some + bins, tl.histogram(v, BINS, at < n));
+  },
+);
+
+/** The order of a sort: -0 before +0, NaN last. */
+const order = (a: number | bigint, b: number | bigint): number => {
+  if (typeof a === "bigint" || typeof b === "bigint") return a < b ? -1 : a > b ? 1 : 0;
+  if (Number.isNaN(a) || Number.isNaN(b)) return Number(Number.isNaN(a)) - Number(Number.isNaN(b));
+  return a - b || Number(Object.is(b, -0)) - Number(Object.is(a, -0));
+};
+const special = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -0, 0];
+const sample = (dtype: DType, n: number): (number | bigint)[] =>
+  numbers(n, n).map((x, i) => {
+    if (dtype === "bool") return Math.abs(Math.trunc(x)) % 2;
+    if (dtype === "i64") return BigInt(Math.trunc(x * 1e6)) * 4096n;
+    if (dtype === "u32") return (Math.trunc(x * 2e7) >>> 0) as number;
+    if (dtype.includes("f")) return i % 4 === 3 ? special[(i >> 2) % 5]! : Math.trunc(x * 8) / 8;
+    return dtype === "u8" ? Math.abs(Math.trunc(x)) : Math.trunc(x) + 0;
+  });
+// f16 and bf16 round on the way in: what is sorted is what they hold.
+const rounded = (dtype: DType, x: number | bigint): number | bigint =>
+  dtype === "bf16" ? Math.trunc(Number(x)) : x;
+
+describe.each(chips)("on $name", ({ run }) => {
+  it.each(["f32", "f64", "f16", "bf16", "i8", "u8", "i32", "u32", "i64", "bool"] as const)(
+    "sort and topk of %s",
+    async (dtype) => {
+      for (const [r, c] of [
+        [1, 1],
+        [1, 64],
+        [4, 8],
+        [16, 2],
+      ] as const) {
+        const x = sample(dtype, r * c).map((v) => rounded(dtype, v));
+        const got = await run(sorts, {
+          x: [dtype, x],
+          up: room(r * c, dtype),
+          down: room(r * c, dtype),
+          columns: room(r * c, dtype),
+          R: r,
+          C: c,
+        });
+        const rows = Array.from({ length: r }, (_, i) => x.slice(i * c, i * c + c).sort(order));
+        expect(got["up"]).toEqual(rows.flat());
+        expect(got["down"]).toEqual(rows.flatMap((v) => [...v].reverse()));
+        const columns = Array.from({ length: c }, (_, j) => x.filter((_v, k) => k % c === j).sort(order));
+        expect(got["columns"]).toEqual(x.map((_, k) => columns[k % c]![Math.floor(k / c)]!));
+      }
+      for (const [r, c, k] of [
+        [1, 64, 4],
+        [4, 16, 1],
+        [2, 8, 8],
+      ] as const) {
+        const x = sample(dtype, r * c).map((v) => rounded(dtype, v));
+        const got = await run(top, { x: [dtype, x], y: room(r * k, dtype), R: r, C: c, K: k });
+        const want = Array.from({ length: r }, (_, i) =>
+          x
+            .slice(i * c, i * c + c)
+            .sort(order)
+            .reverse()
+            .slice(0, k),
+        );
+        expect(got["y"]).toEqual(want.flat());
+      }
+    },
+  );
+
+  it.each(["u8", "i8", "i32", "u32", "i64"] as const)("histogram of %s", async (dtype) => {
+    const values = numbers(128, 3).map((v) => Math.trunc(v / 8));
+    const unsigned = dtype.startsWith("u");
+    const x = values.map((v) => (unsigned ? Math.abs(v) : v) + 0);
+    for (const bins of [1, 8, 32]) {
+      const got = await run(counts, {
+        x: [dtype, dtype === "i64" ? x.map(BigInt) : x],
+        all: room(bins, "i32"),
+        some: room(bins, "i32"),
+        n: 77,
+        N: 128,
+        BINS: bins,
+      });
+      const count = (list: number[]) =>
+        Array.from({ length: bins }, (_, b) => list.filter((v) => v === b).length);
+      expect(got["all"]).toEqual(count(x));
+      expect(got["some"]).toEqual(count(x.slice(0, 77)));
+    }
+  });
+});
