@@ -40,7 +40,10 @@ const packed = JSON.parse(
 )[0];
 const stray = packed.files
   .map((f) => f.path)
-  .filter((p) => !/^(dist\/|package\.json$|README\.md$|LICENSE$)/.test(p) || /\.test\.|\/testing\//.test(p));
+  .filter(
+    (p) =>
+      !/^(dist\/|tuning\/|package\.json$|README\.md$|LICENSE$)/.test(p) || /\.test\.|\/testing\//.test(p),
+  );
 if (stray.length) throw new Error(`files that do not belong into the package: ${stray.join(", ")}`);
 console.log(`  ${packed.filename}: ${packed.files.length} files, ${(packed.size / 1024).toFixed(0)} KiB`);
 

@@ -20,6 +20,10 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<{ spec: un
   chat: { summary: "talk with a model", load: () => import("./chat.js") },
   serve: { summary: "serve a model through an OpenAI-compatible HTTP API", load: () => import("./serve.js") },
   ops: { summary: "list the operators and what supports them", load: () => import("./ops.js") },
+  "tune-kernels": {
+    summary: "measure block sizes here and write a tuning table",
+    load: () => import("./tune-kernels.js"),
+  },
   conformance: {
     summary: "check models or operators against reference results",
     load: () => import("./conformance.js"),

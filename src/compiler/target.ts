@@ -21,6 +21,8 @@ export interface Target {
   readonly fingerprint: string;
   /** Compiles one kernel. Throws {@link CompileError} that names the kernel when the chip cannot express it. */
   compile(func: Func): Artifact;
+  /** The same with the slow part elsewhere (another process), so that several run at once. */
+  compileAsync?(func: Func): Promise<Artifact>;
 }
 
 /** A kernel that does not compile; the message is for the kernel's author. */

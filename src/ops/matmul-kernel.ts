@@ -2,7 +2,8 @@
 
 import { constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
 import { dotAccumulator } from "../compiler/ir/ops/reduce.js";
-import { kernel } from "../runtime/index.js";
+import { type Chip, kernel, tuningOf } from "../runtime/index.js";
+import type { DType } from "../compiler/ir/index.js";
 import type { Tensor } from "../tensor/index.js";
 
 /** `c[z] = a[z] @ b[z]` by blocks of the result; strides are free, so transposes cost nothing. */
@@ -64,17 +65,40 @@ export function matricesOf(t: Tensor): Matrices {
   };
 }
 
-/** Launches `c[z] = a[z] @ b[z]` for `[M,K] @ [K,N]`, `batch` times. All have one dtype and live on one chip. */
+/** Block sizes `[M, N, K]`. */
+export type Block = readonly [number, number, number];
+
+/** The largest block `[M, N, K]` for a product: what the chip's tuning tables say, else what suits the chip. */
+function dotBlockFor(chip: Chip, dtype: DType, M: number, N: number, K: number): Block {
+  const use = tuningOf(chip, "matmul", { dtype, M, N, K });
+  const suits = chip.capabilities.dotBlock;
+  if (use === undefined) return suits;
+  const one = (name: string, otherwise: number): number => {
+    const n = use[name] ?? otherwise;
+    if (typeof n === "number" && Number.isInteger(n) && n >= 1) return n;
+    throw new RangeError(
+      `the tuning table of ${chip.name}: ${name} of matmul must be a whole number from 1, not ${n}`,
+    );
+  };
+  return [one("BM", suits[0]), one("BN", suits[1]), one("BK", suits[2])];
+}
+
+/**
+ * Launches `c[z] = a[z] @ b[z]` for `[M,K] @ [K,N]`, `batch` times. All have one dtype and live on one chip.
+ *
+ * @param block the largest block `[M, N, K]` instead of the tables' and the chip's
+ */
 export function launchProduct(
   a: Matrices,
   b: Matrices,
   c: Matrices,
   size: { readonly batch: number; readonly M: number; readonly N: number; readonly K: number },
+  block?: Block,
 ): void {
   const { batch, M, N, K } = size;
   if (batch === 0 || M === 0 || N === 0) return;
   const { dtype, chip } = c.tensor;
-  const [mostM, mostN, mostK] = chip.capabilities.dotBlock;
+  const [mostM, mostN, mostK] = block ?? dotBlockFor(chip, dtype, M, N, K);
   const BM = blockFor(M, mostM, 1);
   const BN = blockFor(N, mostN, 8);
   const BK = blockFor(K, mostK, 8);

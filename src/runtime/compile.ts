@@ -32,7 +32,7 @@ export function cacheKey(source: KernelSource, spec: Specialization, chip: Chip)
 }
 
 /** Tells values apart that JSON does not: bigints, -0, NaN and infinities. */
-function constexprKey(v: ConstexprValue): unknown {
+export function constexprKey(v: ConstexprValue): unknown {
   if (typeof v === "bigint") return { bigint: String(v) };
   if (typeof v === "number" && (!Number.isFinite(v) || Object.is(v, -0)))
     return { number: Object.is(v, -0) ? "-0" : String(v) };
@@ -70,6 +70,16 @@ export function compileFresh(
   compileStats.compiled++;
   if (debugs("code") && artifact.text) warn(artifact.text);
   return { func, artifact };
+}
+
+/** Whether the code of a key is loaded. */
+export const isLoaded = (chip: Chip, key: string): boolean => loaded.get(chip)?.has(key) === true;
+
+/** Keeps loaded code for later launches. */
+export function keepLoaded(chip: Chip, key: string, exe: Executable): void {
+  const known = loaded.get(chip);
+  if (known) known.set(key, exe);
+  else loaded.set(chip, new Map([[key, exe]]));
 }
 
 /** Code for a chip: the loaded one, else from disk, else compiled now. Throws CompileError. */

@@ -1,6 +1,7 @@
 // The Driver interface: memory, code and launches of one chip. Implemented in `chips/`, used by the runtime only.
 
 import type { Artifact, Target } from "../compiler/target.js";
+import type { TuningTable } from "./tuning-table.js";
 
 /** Device memory. Opaque outside its driver. */
 export interface DeviceBuffer {
@@ -72,6 +73,8 @@ export interface Chip {
   readonly capabilities: Capabilities;
   /** One line for people: `2 threads, 128-bit SIMD`. */
   readonly description: string;
+  /** Block sizes that were measured on such chips. */
+  readonly tuning?: TuningTable;
 }
 
 /** What looking for a chip found, for `vexil chips`. */

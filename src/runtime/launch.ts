@@ -10,6 +10,7 @@ import type { ConstexprValue, KernelSource, ParamFacts, Specialization } from ".
 import { isKernelBuffer, type KernelBuffer } from "./buffer.js";
 import { executable } from "./compile.js";
 import type { Chip, DeviceBuffer, Executable } from "./driver.js";
+import { observed, observers } from "./observe.js";
 import { defaultChip } from "./registry.js";
 import { DisposedError } from "./storage.js";
 
@@ -37,7 +38,8 @@ type Check = "float" | "int" | "big" | "bool";
 /** A parameter as the hot path wants it. */
 interface Slot {
   readonly name: string;
-  readonly kind: "ptr" | "scalar" | "dim" | "constexpr";
+  /** `computed`: a constexpr that the launch does not get but finds (see `choose.ts`). */
+  readonly kind: "ptr" | "scalar" | "dim" | "constexpr" | "computed";
   readonly check: Check;
   readonly low: number;
   readonly high: number;
@@ -47,29 +49,38 @@ interface Slot {
   readonly seen: ConstexprValue[];
 }
 
-function slotOf(p: KernelSource["params"][number]): Slot {
+function slotOf(p: KernelSource["params"][number], computed: boolean): Slot {
   const dtype = p.kind === "scalar" ? p.dtype : p.kind === "dim" ? "i32" : undefined;
   const { bits, kind } = DTYPES[dtype ?? "i32"];
   const check: Check = kind === "float" ? "float" : kind === "bool" ? "bool" : bits === 64 ? "big" : "int";
   const low = kind === "int" ? -(2 ** (bits - 1)) : 0;
   const high = kind === "int" ? 2 ** (bits - 1) - 1 : 2 ** bits - 1;
-  return { name: p.name, kind: p.kind, check, low, high, dtype, ids: new Map(), seen: [] };
+  const how = computed ? "computed" : p.kind;
+  return { name: p.name, kind: how, check, low, high, dtype, ids: new Map(), seen: [] };
 }
+
+const NONE: ReadonlySet<string> = new Set();
 
 /** Launches one kernel. Not reentrant: its arrays are reused from launch to launch. */
 export class Launcher {
-  private readonly slots: readonly Slot[];
-  private readonly key: Int32Array;
-  private readonly values: (DeviceBuffer | number | bigint)[] = [];
-  private readonly offsets: number[] = [];
+  protected readonly slots: readonly Slot[];
+  protected readonly key: Int32Array;
+  protected readonly values: (DeviceBuffer | number | bigint)[] = [];
+  protected readonly offsets: number[] = [];
+  private readonly given: number;
   private readonly tables = new Map<Chip, Map<number, Entry[]>>();
   private last: Entry | undefined;
 
-  constructor(readonly source: KernelSource) {
-    this.slots = source.params.map(slotOf);
+  /** @param computed names of constexprs that arguments do not hold */
+  constructor(
+    readonly source: KernelSource,
+    computed: ReadonlySet<string> = NONE,
+  ) {
+    this.slots = source.params.map((p) => slotOf(p, computed.has(p.name)));
+    this.given = this.slots.length - computed.size;
     this.key = new Int32Array(source.params.length + 1);
     for (const s of this.slots)
-      if (s.kind !== "constexpr") {
+      if (s.kind !== "constexpr" && s.kind !== "computed") {
         this.values.push(0);
         this.offsets.push(0);
       }
@@ -79,15 +90,52 @@ export class Launcher {
   launch<A>(grid: Grid<A>, args: A): void {
     const chip = this.collect(args as Record<string, unknown>);
     const g = typeof grid === "function" ? grid(args) : grid;
+    if (this.empty(chip, g)) return;
+    this.enqueue(chip, this.find(chip) ?? this.add(chip), g);
+  }
+
+  /**
+   * The same launch without what earlier ones left in memory, except the loaded code: for measuring what the caches
+   * save.
+   */
+  launchUncached<A>(grid: Grid<A>, args: A): void {
+    const chip = this.collect(args as Record<string, unknown>);
+    const g = typeof grid === "function" ? grid(args) : grid;
+    if (this.empty(chip, g)) return;
+    this.enqueue(chip, executable(this.source, this.specialization(), chip), g);
+  }
+
+  /** Whether a grid has no programs. Throws for one that the chip cannot launch. */
+  protected empty(chip: Chip, g: readonly number[]): boolean {
     const n = g.length;
     const x = n > 0 ? g[0]! : -1;
     const y = n > 1 ? g[1]! : 1;
     const z = n > 2 ? g[2]! : 1;
     const max = chip.capabilities.maxGrid;
     if (!(whole(x, max[0]) && whole(y, max[1]) && whole(z, max[2]) && n <= 3)) throw this.badGrid(g, chip);
-    if (x * y * z === 0) return;
-    const exe = this.find(chip) ?? this.add(chip);
-    chip.driver.launch(exe, x, y, z, this.values, this.offsets);
+    return x * y * z === 0;
+  }
+
+  /** Hands what `collect` found to the driver. */
+  protected enqueue(chip: Chip, exe: Executable, g: readonly number[], spec?: Specialization): void {
+    const x = g[0]!;
+    const y = g.length > 1 ? g[1]! : 1;
+    const z = g.length > 2 ? g[2]! : 1;
+    if (observers === undefined) chip.driver.launch(exe, x, y, z, this.values, this.offsets);
+    else this.enqueueObserved(chip, exe, [x, y, z], spec ?? this.specialization());
+  }
+
+  private enqueueObserved(
+    chip: Chip,
+    exe: Executable,
+    grid: readonly [number, number, number],
+    spec: Specialization,
+  ): void {
+    // An observer may launch something itself: the arrays are copied.
+    const [values, offsets] = [this.values.slice(), this.offsets.slice()];
+    observed(observers!, { source: this.source, chip, grid, specialization: () => spec }, () =>
+      chip.driver.launch(exe, ...grid, values, offsets),
+    );
   }
 
   /** The specialisation and the chip that a launch with these arguments would use. */
@@ -97,7 +145,7 @@ export class Launcher {
   }
 
   /** Fills `key`, `values` and `offsets`; returns the chip of the buffers. */
-  private collect(args: Record<string, unknown>): Chip {
+  protected collect(args: Record<string, unknown>): Chip {
     const { slots, key, values, offsets } = this;
     const count = slots.length;
     let chip: Chip | undefined;
@@ -138,6 +186,8 @@ export class Launcher {
           } else values[at] = this.otherScalar(slot, v, args);
           offsets[at++] = 0;
           break;
+        case "computed":
+          break;
         default: {
           const id = slot.ids.get(v as ConstexprValue);
           key[i] = id !== undefined && v !== 0 ? id : this.intern(slot, v, args);
@@ -147,7 +197,7 @@ export class Launcher {
     key[count] = wide;
     let given = 0;
     for (const _ in args) given++;
-    if (given !== count) this.checkNames(args);
+    if (given !== this.given) this.checkNames(args);
     return chip ?? defaultChip();
   }
 
@@ -237,7 +287,7 @@ export class Launcher {
     return exe;
   }
 
-  private specialization(): Specialization {
+  protected specialization(): Specialization {
     const params = this.slots.map((slot, i): ParamFacts => {
       const k = this.key[i]!;
       switch (slot.kind) {
@@ -254,15 +304,17 @@ export class Launcher {
     return { params, wideOffsets: this.key[this.slots.length] === 1 };
   }
 
-  private error(what: string): LaunchError {
+  protected error(what: string): LaunchError {
     return new LaunchError(`kernel ${this.source.name}: ${what}`);
   }
 
   /** Throws for arguments that are missing or that the kernel does not have. */
   private checkNames(args: Record<string, unknown>): void {
-    const names = this.slots.map((s) => s.name);
+    const names = this.slots.filter((s) => s.kind !== "computed").map((s) => s.name);
     for (const name of Object.keys(args))
       if (!names.includes(name)) {
+        if (this.slots.some((s) => s.name === name))
+          throw this.error(`${name} is chosen by its heuristics or its tuner: leave it out`);
         const near = nearest(
           name,
           names.filter((n) => args[n] === undefined),
@@ -318,12 +370,12 @@ export class Launcher {
 
 const whole = (g: number, max: number): boolean => g >= 0 && g <= max && Math.floor(g) === g;
 
-function sameKey(a: Int32Array, b: Int32Array): boolean {
+export function sameKey(a: Int32Array, b: Int32Array): boolean {
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
   return true;
 }
 
-function hash(key: Int32Array): number {
+export function hash(key: Int32Array): number {
   let h = 17;
   for (let i = 0; i < key.length; i++) h = (Math.imul(h, 31) + key[i]!) | 0;
   // Maps keep integers of 31 bits without allocating.

@@ -4,6 +4,7 @@
 import { nearest } from "../compiler/nearest.js";
 import type { Chip, ChipEntry } from "./driver.js";
 import { env, isNode, warn } from "./platform.js";
+import { loadTuning } from "./tuning-table.js";
 
 const entries = new Map<string, ChipEntry>();
 const opening = new Map<string, Promise<Chip>>();
@@ -64,6 +65,7 @@ async function openChip(name: string): Promise<Chip> {
   const probe = await entry.probe();
   if (!probe.available) throw new ChipError(unavailable(name, probe));
   const chip = await entry.open();
+  await loadTuning(chip);
   open.set(name, chip);
   return chip;
 }

@@ -286,16 +286,62 @@ export function compileLibrary(
   text: string,
   extra: readonly string[] = [],
 ): Uint8Array {
+  const { out, args } = command(c, text, extra);
+  return finished(c, name, out, spawn(c, args, text));
+}
+
+/** {@link compileLibrary} without waiting in place: several may run at once. */
+export async function compileLibraryAsync(c: Compiler, name: string, text: string): Promise<Uint8Array> {
+  const { out, args } = command(c, text, []);
+  return finished(c, name, out, await spawnAsync(c, args, text));
+}
+
+function command(c: Compiler, text: string, extra: readonly string[]): { out: string; args: string[] } {
   const out = temporaryName(builtin("node:path")!.join(cpuFolder(), "build"));
   const kernel = !text.includes("#include");
   // Libraries come after the text that needs them.
   const flags = libraryFlags(c, kernel);
   const isLibrary = (f: string): boolean => f.startsWith("-l");
   const args = [...flags.filter((f) => !isLibrary(f)), ...extra, "-o", out, "-x", "c", "-"];
-  const run = spawn(c, [...args, ...flags.filter(isLibrary)], text);
+  return { out, args: [...args, ...flags.filter(isLibrary)] };
+}
+
+function finished(
+  c: Compiler,
+  name: string,
+  out: string,
+  run: { failed: boolean; output: string },
+): Uint8Array {
   if (run.failed) {
     builtin("node:fs")!.rmSync(out, { force: true });
     throw new CompileError(`${name}: ${c.path} does not compile its code:\n${run.output}`);
   }
   return adoptLibrary(out);
+}
+
+function spawnAsync(
+  c: Candidate,
+  args: readonly string[],
+  input: string,
+): Promise<{ failed: boolean; output: string }> {
+  return new Promise((resolve) => {
+    const child = builtin("node:child_process")!.spawn(c.path, [...c.prefix, ...args], {
+      stdio: ["pipe", "ignore", "pipe"],
+      env: { ...process.env, LC_ALL: "C" },
+    });
+    let stderr = "";
+    child.stderr.setEncoding("utf8").on("data", (t: string) => {
+      stderr += t;
+    });
+    child.on("error", (e) => resolve({ failed: true, output: e.message }));
+    child.on("close", (status, signal) => {
+      const how = signal ? `killed by ${signal}` : `exit status ${status}`;
+      resolve(
+        status === 0 ? { failed: false, output: "" } : { failed: true, output: firstErrors(stderr) || how },
+      );
+    });
+    // A compiler that refuses its flags ends before it reads; it says why on stderr.
+    child.stdin.on("error", () => {});
+    child.stdin.end(input);
+  });
 }

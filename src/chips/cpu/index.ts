@@ -6,6 +6,7 @@ import { type Compiler, installHint, NoCompilerError, openCompiler } from "./com
 import { CpuDriver } from "./driver.js";
 import { loadNative, type Native } from "./native.js";
 import { CpuTarget } from "./target.js";
+import { tuning } from "./tuning.js";
 
 const SUMMARY = "native code by the system's C compiler, on all cores";
 
@@ -75,6 +76,7 @@ export const entry: ChipEntry = {
       target: new CpuTarget(compiler),
       driver: new CpuDriver(native, threads),
       capabilities: capabilities(compiler, threads),
+      tuning,
       description: `${threads} thread${threads === 1 ? "" : "s"}, ${describe(compiler)}, ${compiler.features.vectorBytes * 8}-bit vectors`,
     };
   },

@@ -5,7 +5,7 @@ import type { VectorShape } from "../../compiler/lower/simd/form.js";
 import type { Form } from "../../compiler/lower/simd/form.js";
 import { lowerSimd } from "../../compiler/lower/simd/index.js";
 import type { Artifact, Target } from "../../compiler/target.js";
-import { type Compiler, compileLibrary, libraryFlags } from "./compiler.js";
+import { type Compiler, compileLibrary, compileLibraryAsync, libraryFlags } from "./compiler.js";
 import type { KernelMeta } from "./driver.js";
 import { PRINTER_VERSION, printC } from "./print.js";
 
@@ -39,14 +39,25 @@ export class CpuTarget implements Target {
     return this.compileForm(lowerSimd(func, this.shape));
   }
 
+  /** {@link compile} with the C compiler beside this process. */
+  async compileAsync(func: Func): Promise<Artifact> {
+    const form = lowerSimd(func, this.shape);
+    const text = printC(form, this.compiler.features);
+    return this.artifact(form, text, await compileLibraryAsync(this.compiler, form.name, text));
+  }
+
   /** {@link compile} from the lowered form on. Throws CompileError. */
   compileForm(form: Form): Artifact {
     const text = printC(form, this.compiler.features);
+    return this.artifact(form, text, compileLibrary(this.compiler, form.name, text));
+  }
+
+  private artifact(form: Form, text: string, bytes: Uint8Array): Artifact {
     const meta: KernelMeta = {
       name: form.name,
       frameBytes: form.frameBytes,
       params: form.params.map((p) => (p.kind === "buffer" ? ["buffer", p.mem] : ["scalar", p.reg])),
     };
-    return { bytes: compileLibrary(this.compiler, form.name, text), meta: { ...meta }, text };
+    return { bytes, meta: { ...meta }, text };
   }
 }

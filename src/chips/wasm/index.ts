@@ -4,6 +4,7 @@ import type { Capabilities, Chip, ChipEntry, Probe } from "../../runtime/driver.
 import { WasmDriver } from "./driver.js";
 import { canShare, hasRelaxedSimd, hasSimd, hostThreads } from "./host.js";
 import { WasmTarget } from "./target.js";
+import { tuning } from "./tuning.js";
 
 interface Found {
   readonly threads: number;
@@ -53,7 +54,14 @@ async function open(): Promise<Chip> {
     memoryBytes: driver.maxBytes,
     maxGrid: [2 ** 30, 2 ** 30, 2 ** 30],
   };
-  return { name: "wasm", target: new WasmTarget(found), driver, capabilities, description: describe(found) };
+  return {
+    name: "wasm",
+    target: new WasmTarget(found),
+    driver,
+    capabilities,
+    tuning,
+    description: describe(found),
+  };
 }
 
 /** How the chip announces itself. */

@@ -1,0 +1,29 @@
+// Made from tuning/cpu.yaml by scripts/make-tuning.mjs: change that file, not this one.
+
+import type { TuningTable } from "../../runtime/tuning-table.js";
+
+// biome-ignore format: generated
+export const tuning: TuningTable = {
+  "chip": "cpu",
+  "kernels": {
+    "matmul": [
+      {
+        "when": {
+          "machine": "512-bit vectors"
+        },
+        "use": {
+          "BM": 96,
+          "BN": 64,
+          "BK": 256
+        }
+      },
+      {
+        "use": {
+          "BM": 64,
+          "BN": 64,
+          "BK": 256
+        }
+      }
+    ]
+  }
+};
