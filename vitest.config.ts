@@ -6,7 +6,8 @@ export default defineConfig({
     globalSetup: "test/global-setup.ts",
     // What is built runs as it is.
     server: { deps: { external: [/\/dist\//] } },
-    testTimeout: 60_000,
+    // Generous: the slowest tests compile many kernels, and machines are shared.
+    testTimeout: 240_000,
     maxWorkers: 2,
   },
 });
