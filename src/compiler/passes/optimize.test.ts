@@ -361,6 +361,8 @@ describe("optimize", () => {
     });
     fc.assert(
       fc.property(program, ({ dtype, steps, turns, x }) => {
+        // Which zero `min` and `max` give of -0 and +0 is open (ir/ops/arith), and division would make it infinite.
+        const usable = dtype[0] === "f" ? ([...ops.slice(0, 5), "add", "mul"] as const) : ops;
         const names = ["%x", ...constants[dtype].map((_, i) => `%k${i}`)];
         const head = constants[dtype].map(
           (v, i) => `%k${i}: ${dtype} = const {value: ${v}, dtype: "${dtype}", shape: []}()`,
@@ -369,7 +371,7 @@ describe("optimize", () => {
         const inner = [...names, "%acc"];
         steps.forEach((s, i) => {
           const pick = (n: number) => inner[n % inner.length]!;
-          if (s.op < ops.length) body.push(`%v${i}: ${dtype} = ${ops[s.op]}(${pick(s.a)}, ${pick(s.b)})`);
+          if (s.op < ops.length) body.push(`%v${i}: ${dtype} = ${usable[s.op]}(${pick(s.a)}, ${pick(s.b)})`);
           else if (s.op < 9)
             body.push(
               `%c${i}: bool = cmp {pred: "${["lt", "eq", "ge"][s.c % 3]}"}(${pick(s.a)}, ${pick(s.b)})`,
