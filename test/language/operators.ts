@@ -17,6 +17,7 @@ import { chips as tested, open } from "./run.js";
 const PAGE = ["cpu", "wasm", "interpreter"];
 export const chips = tested.filter((c) => PAGE.includes(c.name));
 
+const N = 16;
 type Attrs = Record<string, string | number | boolean>;
 interface Row {
   readonly name: string;
@@ -59,11 +60,16 @@ function rows(): Row[] {
       attrs: { kind, axis: 0, reverse: false },
       operands: same(1),
     });
+  list.push({
+    name: "sort",
+    opcode: "sort",
+    attrs: { axis: 0, descending: false, limit: N },
+    operands: same(1),
+  });
   list.push({ name: "gather", opcode: "gather", attrs: {}, operands: (d) => [d, "i32"] });
   return list;
 }
 
-const N = 16;
 /** A kernel with the ops on tiles of their operands' dtypes; undefined if the op does not take the dtype. */
 function kernelOf(list: readonly Row[], d: DType): Func | undefined {
   const params = new Map<string, { name: string; type: ReturnType<typeof buffer> }>();
@@ -139,7 +145,7 @@ export async function operatorsPage(): Promise<string> {
     "",
     "Generated from the tables of the compiler by `UPDATE_DOCS=1 npx vitest run test/language/operators.test.ts`; a test",
     `compares it. Chips: ${chips.map((c) => `\`${c.name}\``).join(", ")}. \`yes\`: every chip compiles the op for that dtype; empty: the op is not defined for it.`,
-    "`load`, `store`, shapes and control flow take every dtype. `tl.reduce`, `tl.associativeScan`, `tl.sort`, `tl.topk`,",
+    "`load`, `store`, shapes and control flow take every dtype. `tl.sort` and `tl.topk` sort floats by `tl.sortKey`. `tl.reduce`, `tl.associativeScan`,",
     "`tl.histogram`, `tl.join`, `tl.cat`, `tl.flip` and descriptors are made of these ops and go wherever those go.",
     "`tl.deviceAssert` and `tl.devicePrint` act on the interpreter alone: compiled code has no way back to the author's line.",
     "",

@@ -2,9 +2,11 @@
 
 import { afterAll, describe, expect, it } from "vitest";
 import type { DType } from "../../src/compiler/ir/index.js";
+import { lowerSimd } from "../../src/compiler/lower/simd/index.js";
+import type { Stmt } from "../../src/compiler/lower/simd/form.js";
 import { constexpr, i32, ptr } from "../../src/compiler/lang/index.js";
 import { kernel } from "../../src/runtime/index.js";
-import { chips, closeAll, numbers, room } from "./run.js";
+import { chips, closeAll, lowered, numbers, room } from "./run.js";
 
 afterAll(closeAll);
 
@@ -36,6 +38,25 @@ const counts = kernel(
   },
 );
 
+/** Keys with their places and a mask, along the middle of three axes. */
+const together = kernel(
+  // biome-ignore format: one line per group
+  { x: ptr, y: ptr, from: ptr, positive: ptr, best: ptr,
+    A: constexpr, N: constexpr, B: constexpr, K: constexpr, DOWN: constexpr.bool },
+  ({ x, y, from, positive, best, A, N, B, K, DOWN }, tl) => {
+    const a = tl.reshape(tl.arange(0, A), [A, 1, 1]);
+    const b = tl.reshape(tl.arange(0, B), [1, 1, B]);
+    const at = a * (N * B) + tl.reshape(tl.arange(0, N), [1, N, 1]) * B + b;
+    const v = tl.load(x + at);
+    const [keys, order, mask] = tl.sort([v, at, v > 0], 1, { descending: DOWN });
+    tl.store(y + at, keys);
+    tl.store(from + at, order);
+    tl.store(positive + at, mask);
+    const [, first] = tl.topk([v, at], K, 1, { largest: DOWN });
+    tl.store(best + (a * (K * B) + tl.reshape(tl.arange(0, K), [1, K, 1]) * B + b), first);
+  },
+);
+
 /** The order of a sort: -0 before +0, NaN last. */
 const order = (a: number | bigint, b: number | bigint): number => {
   if (typeof a === "bigint" || typeof b === "bigint") return a < b ? -1 : a > b ? 1 : 0;
@@ -54,6 +75,25 @@ const sample = (dtype: DType, n: number): (number | bigint)[] =>
 // f16 and bf16 round on the way in: what is sorted is what they hold.
 const rounded = (dtype: DType, x: number | bigint): number | bigint =>
   dtype === "bf16" ? Math.trunc(Number(x)) : x;
+
+it("the code of a sort does not grow with the tile", () => {
+  const size = (c: number): number => {
+    let n = 0;
+    const x = numbers(c);
+    const args = { x: ["f32", x], up: room(c), down: room(c), columns: room(c), R: 1, C: c } as const;
+    const count = (list: readonly Stmt[]): void => {
+      for (const s of list) {
+        n++;
+        if ("body" in s) count(s.body);
+        if (s.s === "while") count(s.cond);
+        if (s.s === "if") for (const l of [s.then, s.else]) count(l);
+      }
+    };
+    count(lowerSimd(lowered(sorts.source, args), { bytes: 32, registers: 16, address32: false }).body);
+    return n;
+  };
+  expect(size(4096)).toBe(size(256));
+});
 
 describe.each(chips)("on $name", ({ run }) => {
   it.each(["f32", "f64", "f16", "bf16", "i8", "u8", "i32", "u32", "i64", "bool"] as const)(
@@ -98,6 +138,53 @@ describe.each(chips)("on $name", ({ run }) => {
       }
     },
   );
+
+  // Short lines are made by insertion, long ones by digits: both, and results shorter than the lines in both.
+  it.each([
+    ["f32", 8, 2],
+    ["f32", 64, 64],
+    ["f32", 256, 16],
+    ["f32", 512, 128],
+    ["i8", 16, 8],
+    ["i8", 256, 32],
+    ["u16", 256, 64],
+    ["f64", 512, 256],
+  ] as const)("sorts lines of %s, %i long, with values; the first %i", async (dtype, n, k) => {
+    const [A, B] = [2, 2];
+    const x = numbers(A * n * B, n).map((v) => {
+      const whole = Math.trunc(v / 8) + 0;
+      return dtype === "u16" ? Math.abs(whole) * 999 : whole;
+    });
+    for (const down of [false, true]) {
+      const got = await run(together, {
+        x: [dtype, x],
+        y: room(A * n * B, dtype),
+        from: room(A * n * B, "i32"),
+        positive: room(A * n * B, "bool"),
+        best: room(A * k * B, "i32"),
+        A,
+        N: n,
+        B,
+        K: k,
+        DOWN: down,
+      });
+      const sign = down ? -1 : 1;
+      // Equal keys keep their order: there are at most 33 different ones.
+      const line = (a: number, b: number): number[] =>
+        Array.from({ length: n }, (_, i) => (a * n + i) * B + b).sort(
+          (p, q) => sign * (x[p]! - x[q]!) || p - q,
+        );
+      const from = x.map((_, p) => line(Math.floor(p / (n * B)), p % B)[Math.floor(p / B) % n]!);
+      expect(got["from"]).toEqual(from);
+      expect(got["y"]).toEqual(from.map((p) => x[p]!));
+      expect(got["positive"]).toEqual(from.map((p) => Number(x[p]! > 0)));
+      const best = Array.from(
+        { length: A * k * B },
+        (_, p) => line(Math.floor(p / (k * B)), p % B)[Math.floor(p / B) % k]!,
+      );
+      expect(got["best"]).toEqual(best);
+    }
+  });
 
   it.each(["u8", "i8", "i32", "u32", "i64"] as const)("histogram of %s", async (dtype) => {
     const values = numbers(128, 3).map((v) => Math.trunc(v / 8));

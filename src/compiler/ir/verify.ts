@@ -199,7 +199,7 @@ function checkAttrs(op: Op): void {
   for (const key of ["axis", "start", "end"]) {
     const a = op.attrs[key];
     const needed =
-      key === "axis" ? ["expandDims", "reduce", "scan"].includes(op.opcode) : op.opcode === "arange";
+      key === "axis" ? ["expandDims", "reduce", "scan", "sort"].includes(op.opcode) : op.opcode === "arange";
     if (a === undefined ? needed : !Number.isSafeInteger(a)) wrong(key, "an integer");
   }
   if (["cast", "bitcast", "const"].includes(op.opcode) && !isDType(String(op.attrs["dtype"])))

@@ -7,6 +7,7 @@ import "./cast.js";
 import "./math.js";
 import "./memory.js";
 import "./reduce.js";
+import "./sort.js";
 import "./dot.js";
 import "./control.js";
 import "./report.js";

@@ -6,6 +6,7 @@ import "./arith.js";
 import "./math.js";
 import "./memory.js";
 import "./reduce.js";
+import "./sort.js";
 import "./control.js";
 
 export * from "./define.js";

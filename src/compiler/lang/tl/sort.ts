@@ -1,137 +1,112 @@
-// Functions of `tl` that order and count elements: sorting networks over ordered integers, and counts by comparison.
+// Functions of `tl` that order and count elements: the op `sort` over ordered integers, and counts by comparison.
 //
 // Floats are sorted by their bits, mapped so that integers compare as the floats do: -0 before +0, NaN behind +∞.
-// The network is Batcher's bitonic one: K. E. Batcher, Sorting networks and their applications (AFIPS 1968).
 
 import { DTYPES, type DType, isFloat, isInt, type Value } from "../../ir/index.js";
-import { broadcast, typeOf } from "../coerce.js";
+import { broadcast, toValue, typeOf } from "../coerce.js";
 import type { Context } from "../context.js";
-import { describe } from "../value.js";
-import { axisArg, dimension, flag, fn, maskArg, optionNames, tileArg } from "./define.js";
-import { around, countAlong, reshape, shapeOf, take, twoOf } from "./elements.js";
+import { describe, isList, type Val } from "../value.js";
+import { axisArg, dimension, dtypeArg, fn, maskArg, option, optionNames, tileArg } from "./define.js";
+import { countAlong, shapeOf } from "./elements.js";
 
 const fill = (cx: Context, v: Value, x: number | bigint): Value =>
   cx.b.constant(x, typeOf(v).dtype, shapeOf(v));
 
-/** Floats as integers that compare as they do, and back. */
+/** The integers that stand for a dtype when it is ordered. */
+const KEYS: Partial<Record<DType, DType>> = { bool: "u8", f16: "i16", bf16: "i16", f32: "i32", f64: "i64" };
+
+/** Floats as integers of their width that compare as they do; integers as they are. */
 function toKeys(cx: Context, v: Value): Value {
   const d = typeOf(v).dtype;
-  if (d === "bool") return cx.b.cast(v, "i32");
-  if (!isFloat(d)) return v;
-  const wide = d === "f64" ? v : cx.b.cast(v, "f32");
-  const bits = cx.b.value("bitcast", [wide], { dtype: d === "f64" ? "i64" : "i32" });
-  const isNan = cx.b.value("cmp", [wide, wide], { pred: "ne" });
-  return cx.b.value("select", [isNan, fill(cx, bits, most(typeOf(bits).dtype)), flipped(cx, bits)]);
+  const to = KEYS[d];
+  if (!to) return v;
+  if (!isFloat(d)) return cx.b.cast(v, to);
+  const bits = cx.b.value("bitcast", [v], { dtype: to });
+  const isNan = cx.b.value("cmp", [v, v], { pred: "ne" });
+  return cx.b.value("select", [isNan, fill(cx, bits, most(to)), flipped(cx, bits)]);
 }
-const most = (d: DType): number | bigint => (d === "i64" ? 2n ** 63n - 1n : 2 ** 31 - 1);
+const most = (d: DType): number | bigint => (d === "i64" ? 2n ** 63n - 1n : 2 ** (DTYPES[d].bits - 1) - 1);
 /** All bits but the sign of negative numbers turned over: undoes itself. */
 function flipped(cx: Context, bits: Value): Value {
   const d = typeOf(bits).dtype;
   const sign = cx.b.value("shr", [bits, fill(cx, bits, DTYPES[d].bits - 1)]);
   return cx.b.value("xor", [bits, cx.b.value("and", [sign, fill(cx, bits, most(d))])]);
 }
-function fromKeys(cx: Context, keys: Value, d: DType): Value {
-  if (!isFloat(d)) return cx.b.cast(keys, d);
-  const bits = cx.b.value("bitcast", [flipped(cx, keys)], { dtype: d === "f64" ? "f64" : "f32" });
-  return cx.b.cast(bits, d);
+const fromKeys = (cx: Context, keys: Value, d: DType): Value =>
+  isFloat(d) ? cx.b.value("bitcast", [flipped(cx, keys)], { dtype: d }) : cx.b.cast(keys, d);
+
+/** The first `limit` elements (default: all) along an axis in order; lists are sorted by their first tile. */
+function sorted(cx: Context, x: Val, along: Val, limit: Val, descending: Val, what: string): Val {
+  const tiles = (isList(x) ? x : [x]).map((v) => tileArg(cx, v, `an operand of ${what}`));
+  const [first] = tiles;
+  if (!first) return cx.fail(`${what} needs a tile, or a list of tiles`);
+  const shape = shapeOf(first);
+  for (const v of tiles)
+    if (String(shapeOf(v)) !== String(shape))
+      cx.fail(`the operands of ${what} have one shape, not ${describe(first)} and ${describe(v)}`);
+  const axis = axisArg(cx, along ?? -1, shape.length, `the axis of ${what}`);
+  const count = limit === undefined ? shape[axis]! : dimension(cx, limit, `the k of ${what}`);
+  if (count > shape[axis]!) cx.fail(`${what}: k is ${count}, but the axis has ${shape[axis]} elements`);
+  if (typeof descending !== "boolean")
+    cx.fail(`the order of ${what} must be known at compile time, but it is ${describe(descending)}`);
+  const { dtype } = typeOf(first);
+  const attrs = { axis, descending, limit: count };
+  const { results } = cx.b.create("sort", [toKeys(cx, first), ...tiles.slice(1)], attrs);
+  const list = [fromKeys(cx, results[0]!, dtype), ...results.slice(1)];
+  return isList(x) ? list : list[0];
 }
 
-const extreme = (cx: Context, kind: "min" | "max", a: Value, b: Value): Value =>
-  cx.b.value(kind, [a, b], { nan: "ignore" });
-
-/**
- * Compares and exchanges elements `d` apart in `[outer, n, inner]`. Blocks of `run` elements are ordered upwards and
- * downwards in turn; without `run` all the same way.
- */
-function exchange(cx: Context, v: Value, d: number, run: number | undefined, down: boolean): Value {
-  const [outer, n, inner] = shapeOf(v) as [number, number, number];
-  const pairs = n / (2 * d);
-  const half = [outer, pairs, 1, d, inner];
-  const side = (which: 0 | 1): Value =>
-    take(cx, v, half, which * d * inner, [n * inner, 2 * d * inner, 0, inner, 1]);
-  const [a, b] = [side(0), side(1)];
-  let [first, second] = [extreme(cx, "min", a, b), extreme(cx, "max", a, b)];
-  if (run !== undefined && run < n) {
-    const block = broadcast(cx, countAlong(cx, 1, half), half, "an index");
-    const turn = cx.b.value("and", [block, cx.b.constant(run / (2 * d), "i32", half)]);
-    const up = cx.b.value("cmp", [turn, cx.b.constant(0, "i32", half)], { pred: down ? "ne" : "eq" });
-    const pick = (x: Value, y: Value): Value => cx.b.value("select", [up, x, y]);
-    [first, second] = [pick(first, second), pick(second, first)];
-  } else if (down) [first, second] = [second, first];
-  return reshape(cx, twoOf(cx, 2, [outer, pairs, 2, d, inner], first, second), [outer, n, inner]);
-}
-
-/** Sorts blocks of `size` elements, upwards and downwards in turn where they are not all. */
-function sortBlocks(cx: Context, v: Value, size: number, down: boolean): Value {
-  let r = v;
-  for (let run = 2; run <= size; run *= 2)
-    for (let d = run / 2; d >= 1; d /= 2) r = exchange(cx, r, d, run, down);
-  return r;
-}
-
-/** The `k` largest (`down`) or smallest keys of `[outer, n, inner]` in order: `[outer, k, inner]`. */
-function selectOrdered(cx: Context, keys: Value, k: number, down: boolean): Value {
-  let v = sortBlocks(cx, keys, k, down);
-  while (shapeOf(v)[1]! > k) {
-    // Of two blocks in opposite orders the better of each pair of elements: the best k of both, in bitonic order.
-    const [outer, n, inner] = shapeOf(v) as [number, number, number];
-    const half = [outer, n / (2 * k), k, inner];
-    const side = (which: 0 | 1): Value =>
-      take(cx, v, half, which * k * inner, [n * inner, 2 * k * inner, inner, 1]);
-    v = reshape(cx, extreme(cx, down ? "max" : "min", side(0), side(1)), [outer, n / 2, inner]);
-    for (let d = k / 2; d >= 1; d /= 2) v = exchange(cx, v, d, k, down);
-  }
-  return v;
-}
-
+type Tiles = number | boolean | readonly (number | boolean)[];
 type SortOptions = {
   /** The largest first. */
   descending?: boolean;
+};
+type TopkOptions = {
+  /** Default true; false: the smallest, in ascending order. */
+  largest?: boolean;
 };
 
 export const orders = {
   /**
    * The elements in ascending order along an axis (default: the last). NaN counts as larger than +∞ and -0 as smaller
-   * than +0.
-   * @example const sorted = tl.sort(v, 0, { descending: true });
+   * than +0; equal elements keep their order. Several tiles are sorted together, by the first of them.
+   * @example const [sorted, from] = tl.sort([v, tl.arange(0, N)], 0, { descending: true });
    */
-  sort: fn<(x: number, axis?: number, options?: SortOptions) => number>(
+  sort: fn<<T extends Tiles>(x: T, axis?: number, options?: SortOptions) => T>(
     "x, axis?, options?",
     (cx, [x, axis, options]) => {
       optionNames(cx, options, "tl.sort", ["descending"]);
-      const v = tileArg(cx, x, "the argument of tl.sort");
-      const shape = shapeOf(v);
-      const { outer, length, inner } = around(
-        shape,
-        axisArg(cx, axis ?? -1, shape.length, "the axis of tl.sort"),
-      );
-      const keys = reshape(cx, toKeys(cx, v), [outer, length, inner]);
-      const sorted = sortBlocks(cx, keys, length, flag(cx, options, "descending"));
-      return fromKeys(cx, reshape(cx, sorted, shape), typeOf(v).dtype);
+      return sorted(cx, x, axis, undefined, option(cx, options, "descending") ?? false, "tl.sort");
     },
   ),
   /**
    * The `k` largest elements in descending order along an axis (default: the last), which becomes `k` long; `k` is a
-   * power of two known at compile time. NaN counts as larger than +∞.
+   * power of two known at compile time. NaN counts as larger than +∞; of equal elements the first ones are taken, in
+   * their order. Of several tiles the elements at the places that the first one decides.
+   * @example const [best, at] = tl.topk([scores, tl.arange(0, N)], 8);
    */
-  topk: fn<(x: number, k: number, axis?: number) => number>("x, k, axis?", (cx, [x, k, axis]) => {
-    const v = tileArg(cx, x, "the first argument of tl.topk");
-    const shape = shapeOf(v);
-    const along = axisArg(cx, axis ?? -1, shape.length, "the axis of tl.topk");
-    const { outer, length, inner } = around(shape, along);
-    const count = dimension(cx, k, "the k of tl.topk");
-    if (count > length) cx.fail(`tl.topk: k is ${count}, but the axis has ${length} elements`);
-    const keys = reshape(cx, toKeys(cx, v), [outer, length, inner]);
-    const top = selectOrdered(cx, keys, count, true);
-    return fromKeys(
-      cx,
-      reshape(
-        cx,
-        top,
-        shape.map((d, i) => (i === along ? count : d)),
-      ),
-      typeOf(v).dtype,
-    );
+  topk: fn<<T extends Tiles>(x: T, k: number, axis?: number, options?: TopkOptions) => T>(
+    "x, k, axis?, options?",
+    (cx, [x, k, axis, options]) => {
+      optionNames(cx, options, "tl.topk", ["largest"]);
+      return sorted(cx, x, axis, k, option(cx, options, "largest") ?? true, "tl.topk");
+    },
+  ),
+  /**
+   * Integers that compare as the elements do when they are sorted: for floats signed integers of the same width with
+   * NaN as the largest, integers as they are, bool as u8. What a kernel needs that sorts by digits.
+   */
+  sortKey: fn<(x: number | boolean) => number>("x", (cx, [x]) =>
+    toKeys(cx, toValue(cx, x, "the argument of tl.sortKey")),
+  ),
+  /** Undoes {@link sortKey} for elements of `dtype`; every NaN becomes the same one. */
+  fromSortKey: fn<(keys: number, dtype: DType) => number>("keys, dtype", (cx, [keys, dtype]) => {
+    const d = dtypeArg(cx, dtype, "the dtype of tl.fromSortKey");
+    const v = toValue(cx, keys, "the argument of tl.fromSortKey");
+    const want = KEYS[d] ?? d;
+    if (typeOf(v).dtype !== want)
+      cx.fail(`tl.fromSortKey takes keys of ${want} for ${d}, not ${describe(v)}`);
+    return fromKeys(cx, v, d);
   }),
   /**
    * How often each of 0, 1, … `bins - 1` occurs among the integers of a tile `[N]`: i32 `[bins]`. Other values, and

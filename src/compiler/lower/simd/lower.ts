@@ -18,6 +18,7 @@ import { loadMasked } from "./memory.js";
 import { Nest } from "./nest.js";
 import { BlockPlan } from "./plan.js";
 import { emitScan } from "./scan.js";
+import { emitSort } from "./sort.js";
 import { Costs, defOf } from "./values.js";
 
 /** What all blocks of a function share while they are lowered. */
@@ -144,6 +145,7 @@ export class BlockCode {
       const [a, b] = op.operands as [Value, Value];
       emitDot(e, frame, shape, op, cell(a), cell(b), cell(op.result));
     } else if (op.opcode === "scan") emitScan(e, frame, op, cell(op.operands[0]!), cell(op.result));
+    else if (op.opcode === "sort") emitSort(e, frame, op, op.operands.map(cell), op.results.map(cell));
     else emitControl(this, op);
   }
 }

@@ -114,7 +114,7 @@ export class BlockPlan {
     else if (op.opcode === "reduce") this.reduce(op);
     else if (op.regions.length) this.control(op);
     else if (op.opcode === "dot") this.dot(op);
-    else if (op.opcode === "scan") this.scan(op);
+    else if (op.opcode === "scan" || op.opcode === "sort") this.wholeTiles(op);
     else if (op.results.every(isScalarValue)) this.scalar(op);
     else if (op.opcode === "gather") {
       const home = this.force(op.operands[0]!);
@@ -283,11 +283,12 @@ export class BlockPlan {
     this.ready.set(op.result, step.at + 1);
   }
 
-  private scan(op: Op): void {
-    this.force(op.operands[0]!);
+  /** An op from tiles in the frame to tiles in the frame. */
+  private wholeTiles(op: Op): void {
+    for (const v of op.operands) this.force(v);
     const step = this.append(undefined, op);
-    this.demand(op.operands[0]!, step.at, undefined);
-    this.ready.set(op.result, step.at + 1);
+    for (const v of op.operands) this.demand(v, step.at, undefined);
+    for (const r of op.results) this.ready.set(r, step.at + 1);
   }
 
   private control(op: Op): void {
@@ -357,6 +358,7 @@ const needsFrame = (op: Op, operand: number): boolean =>
   (op.opcode === "dot" && operand < 2) ||
   (op.opcode === "gather" && operand === 0) ||
   op.opcode === "scan" ||
+  op.opcode === "sort" ||
   (op.opcode === "reshape" && !isView(op));
 
 /** Whether the value is defined inside a region of `control`. */
