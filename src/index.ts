@@ -31,6 +31,8 @@ export * from "./ops/index.js";
 export {
   autoload,
   type Capabilities,
+  CaptureError,
+  capture,
   type Chip,
   ChipError,
   type ChipEntry,
@@ -39,6 +41,7 @@ export {
   type Driver,
   emptyCache,
   Generator,
+  Graph,
   Kernel,
   kernel,
   type LaunchArgs,

@@ -35,6 +35,13 @@ export interface Capabilities {
   readonly memoryBytes?: number;
 }
 
+/** Recorded work that the device repeats as a whole. */
+export interface CapturedWork {
+  /** Enqueues all of it. */
+  launch(): void;
+  dispose(): void;
+}
+
 export interface Driver {
   /** Raw memory, at least 64-byte aligned. Throws {@link OutOfMemoryError}. The runtime pools on top of it. */
   alloc(bytes: number): DeviceBuffer;
@@ -61,6 +68,13 @@ export interface Driver {
   ): void;
   /** Resolves when everything enqueued has run; rejects with what went wrong. */
   sync(): Promise<void>;
+  /**
+   * Records launches and copies on the device until {@link endCapture}, without running them. Where a driver has no such
+   * thing the runtime records the calls itself.
+   */
+  beginCapture?(): void;
+  /** What was recorded. Throws, and drops it, when the device cannot record something in it. */
+  endCapture?(): CapturedWork;
   /** Frees everything, ends workers. */
   close(): void;
 }

@@ -7,6 +7,7 @@ export * from "./define.js";
 export * from "./driver.js";
 export * from "./generator.js";
 export * from "./kernel.js";
+export { CaptureError, capture, Graph } from "./graph.js";
 export { type Grid, LaunchError } from "./launch.js";
 export { type Leak, leakReport, trackAllocations } from "./leaks.js";
 export { emptyCache, type MemoryStats, memoryStats, resetPeakMemory } from "./pool.js";

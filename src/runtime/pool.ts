@@ -24,8 +24,21 @@ export function sizeClass(bytes: number): number {
   return Math.ceil(bytes / step) * step;
 }
 
+type Kept = Map<number, DeviceBuffer[]>;
+
+/** Buffers that belong to a captured graph: whoever has them, replays write to them until the arena is closed. */
+export interface Arena {
+  /** Ends the capture: later requests are served from the general memory again. */
+  seal(): void;
+  /** Gives the buffers to the general memory, those still in use as soon as they are given back. */
+  close(): void;
+}
+
 export class Pool {
-  private readonly free = new Map<number, DeviceBuffer[]>();
+  private readonly free: Kept = new Map();
+  /** Where requests are served from while a graph is captured. */
+  private capturing: Kept | undefined;
+  private owners: Map<DeviceBuffer, Kept> | undefined;
   private allocated = 0;
   private reserved = 0;
   private peak = 0;
@@ -42,10 +55,11 @@ export class Pool {
       );
     const exact = this.chip.capabilities.exactBuffers === true;
     const size = exact ? bytes : Math.min(sizeClass(bytes), limit);
-    let buffer = this.free.get(size)?.pop();
+    let buffer = (this.capturing ?? this.free).get(size)?.pop();
     if (!buffer) {
       buffer = this.fromDriver(size);
       this.reserved += size;
+      if (this.capturing) this.owners!.set(buffer, this.capturing);
     }
     this.allocated += size;
     this.count++;
@@ -75,14 +89,35 @@ export class Pool {
   give(buffer: DeviceBuffer): void {
     this.allocated -= buffer.bytes;
     this.count--;
-    if (this.chip.capabilities.exactBuffers) {
+    const owner = this.owners?.get(buffer);
+    if (this.chip.capabilities.exactBuffers && !owner) {
       this.reserved -= buffer.bytes;
       this.chip.driver.free(buffer);
       return;
     }
-    const kept = this.free.get(buffer.bytes);
-    if (kept) kept.push(buffer);
-    else this.free.set(buffer.bytes, [buffer]);
+    put(owner ?? this.free, buffer);
+  }
+
+  /**
+   * Serves all requests from memory of its own until the arena is sealed: a captured graph replays on the same
+   * addresses, so nobody else may get them. Throws when another capture is open.
+   */
+  openArena(): Arena {
+    if (this.capturing) throw new Error(`the chip ${this.chip.name} is already capturing a graph`);
+    const kept: Kept = new Map();
+    this.capturing = kept;
+    this.owners ??= new Map();
+    return {
+      seal: () => {
+        if (this.capturing === kept) this.capturing = undefined;
+      },
+      close: () => {
+        for (const [buffer, owner] of this.owners!) if (owner === kept) this.owners!.delete(buffer);
+        for (const buffers of kept.values()) for (const buffer of buffers) put(this.free, buffer);
+        kept.clear();
+        if (this.chip.capabilities.exactBuffers) this.release();
+      },
+    };
   }
 
   /** Gives everything that is not in use back to the driver. */
@@ -106,6 +141,12 @@ export class Pool {
   get inUse(): number {
     return this.allocated;
   }
+}
+
+function put(kept: Kept, buffer: DeviceBuffer): void {
+  const same = kept.get(buffer.bytes);
+  if (same) same.push(buffer);
+  else kept.set(buffer.bytes, [buffer]);
 }
 
 const pools = new WeakMap<Chip, Pool>();

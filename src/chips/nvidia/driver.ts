@@ -1,0 +1,220 @@
+// The driver of one NVIDIA GPU: kernels loaded as machine code and launched in one stream. A launch fills one block of
+// pinned memory and makes one native call. Memory is memory.ts; what a failed call says is context.ts.
+
+import type { Artifact } from "../../compiler/target.js";
+import type { DeviceBuffer, Driver, Executable } from "../../runtime/driver.js";
+import type { CudaContext } from "./context.js";
+import { CudaBuffer, CudaMemory } from "./memory.js";
+
+/** A scalar's place in the argument block; `i32` also stands for what is narrower. */
+export type ScalarKind = "i32" | "i64" | "f32" | "f64";
+
+/** What the driver must know of a kernel; stands in the artifact's meta. */
+export interface KernelMeta {
+  /** The kernel's name for people; the entry point's is `entry`. */
+  readonly name: string;
+  readonly entry: string;
+  /** Threads of one program. */
+  readonly threads: number;
+  /** Dynamic shared memory, in bytes. */
+  readonly sharedBytes: number;
+  /** Per ABI parameter: a buffer with the bytes of its element, or a scalar. Each takes 8 bytes in the argument block. */
+  readonly params: readonly (readonly ["buffer", number] | readonly ["scalar", ScalarKind])[];
+}
+
+const [BUFFER, I32, I64, F32, F64] = [0, 1, 2, 3, 4] as const;
+const SLOT: Readonly<Record<ScalarKind, number>> = { i32: I32, i64: I64, f32: F32, f64: F64 };
+
+/** Layout of the pinned block, in bytes: CUlaunchConfig, the `extra` list, the size, then the arguments. */
+const BLOCK = { config: 0, extra: 64, size: 128, args: 192, bytes: 192 + 4096 } as const;
+/** CU_LAUNCH_PARAM_BUFFER_POINTER and _SIZE. */
+const [EXTRA_END, EXTRA_POINTER, EXTRA_SIZE] = [0n, 1n, 2n];
+/** CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES; up to 48 KiB need no leave. */
+const MAX_DYNAMIC_SHARED = 8;
+const FREE_SHARED = 48 << 10;
+
+class CudaExecutable implements Executable {
+  readonly name: string;
+  readonly slots: readonly number[];
+  readonly sizes: readonly number[];
+  constructor(
+    readonly meta: KernelMeta,
+    readonly fn: number,
+    readonly module: number,
+    readonly owner: CudaDriver,
+  ) {
+    this.name = meta.name;
+    this.slots = meta.params.map(([what, kind]) => (what === "buffer" ? BUFFER : SLOT[kind]));
+    this.sizes = meta.params.map(([what, size]) => (what === "buffer" ? size : 0));
+  }
+}
+
+export class CudaDriver implements Driver {
+  private readonly memory: CudaMemory;
+  private readonly block: number;
+  private readonly words: Uint32Array;
+  private readonly ints: Int32Array;
+  private readonly bigs: BigInt64Array;
+  private readonly floats: Float32Array;
+  private readonly doubles: Float64Array;
+  private readonly loaded: CudaExecutable[] = [];
+  private open = true;
+
+  constructor(private readonly context: CudaContext) {
+    this.memory = new CudaMemory(context);
+    this.block = context.out((o) => context.api.cuMemHostAlloc(o, BLOCK.bytes, 0), "pin the argument block");
+    const block = context.cuda.view(this.block, BLOCK.bytes);
+    this.words = new Uint32Array(block);
+    this.ints = new Int32Array(block);
+    this.bigs = new BigInt64Array(block);
+    this.floats = new Float32Array(block);
+    this.doubles = new Float64Array(block);
+    this.words.fill(0);
+    this.putAddress((BLOCK.config + 32) / 8, context.stream);
+    const at = BLOCK.extra / 8;
+    this.bigs.set(
+      [
+        EXTRA_POINTER,
+        BigInt(this.block + BLOCK.args),
+        EXTRA_SIZE,
+        BigInt(this.block + BLOCK.size),
+        EXTRA_END,
+      ],
+      at,
+    );
+  }
+
+  alloc(bytes: number): DeviceBuffer {
+    this.check();
+    return this.memory.alloc(bytes);
+  }
+
+  free(buffer: DeviceBuffer): void {
+    this.check();
+    this.memory.free(buffer);
+  }
+
+  write(dst: DeviceBuffer, byteOffset: number, src: Uint8Array): void {
+    this.check();
+    this.memory.write(dst, byteOffset, src);
+  }
+
+  async read(src: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array> {
+    this.check();
+    return this.memory.read(src, byteOffset, bytes);
+  }
+
+  readSync(src: DeviceBuffer, byteOffset: number, bytes: number): Uint8Array {
+    this.check();
+    return this.memory.readSync(src, byteOffset, bytes);
+  }
+
+  copy(dst: DeviceBuffer, dstByte: number, src: DeviceBuffer, srcByte: number, bytes: number): void {
+    this.check();
+    this.memory.copy(dst, dstByte, src, srcByte, bytes);
+  }
+
+  load(artifact: Artifact): Executable {
+    this.check();
+    const { api } = this.context;
+    const meta = artifact.meta as unknown as KernelMeta;
+    const module = this.context.out((o) => api.cuModuleLoadData(o, artifact.bytes), `load ${meta.name}`);
+    const fn = this.context.out(
+      (o) => api.cuModuleGetFunction(o, module, meta.entry),
+      `find ${meta.entry} in the code of ${meta.name}`,
+    );
+    if (meta.sharedBytes > FREE_SHARED)
+      this.context.check(
+        api.cuFuncSetAttribute(fn, MAX_DYNAMIC_SHARED, meta.sharedBytes),
+        `${meta.name}: ask for ${meta.sharedBytes} bytes of shared memory`,
+      );
+    const exe = new CudaExecutable(meta, fn, module, this);
+    this.loaded.push(exe);
+    return exe;
+  }
+
+  launch(
+    exe: Executable,
+    gridX: number,
+    gridY: number,
+    gridZ: number,
+    values: readonly (DeviceBuffer | number | bigint)[],
+    offsets: readonly number[],
+  ): void {
+    this.check();
+    if (!(exe instanceof CudaExecutable) || exe.owner !== this)
+      throw new Error("kernel is not of this nvidia chip");
+    const { slots, sizes, meta } = exe;
+    const { words } = this;
+    words[0] = gridX;
+    words[1] = gridY;
+    words[2] = gridZ;
+    words[3] = meta.threads;
+    words[4] = 1;
+    words[5] = 1;
+    words[6] = meta.sharedBytes;
+    words[BLOCK.size / 4] = slots.length * 8;
+    for (let i = 0, at = BLOCK.args / 8; i < slots.length; i++, at++) {
+      const v = values[i]!;
+      switch (slots[i]) {
+        case BUFFER:
+          this.putAddress(at, this.addressOf(v, i, exe) + offsets[i]! * sizes[i]!);
+          break;
+        case I32:
+          this.ints[at * 2] = Number(v);
+          break;
+        case I64:
+          this.bigs[at] = BigInt(v as number | bigint);
+          break;
+        case F32:
+          this.floats[at * 2] = Number(v);
+          break;
+        case F64:
+          this.doubles[at] = Number(v);
+          break;
+      }
+    }
+    const { context } = this;
+    context.launched(meta.name);
+    const status = context.api.cuLaunchKernelEx(this.block, exe.fn, 0, this.block + BLOCK.extra);
+    if (status !== 0) context.check(status, `launch ${meta.name} with ${meta.threads} threads a program`);
+    if (context.synchronous && !context.capturing) context.synchronize(`run ${meta.name}`);
+  }
+
+  private addressOf(v: unknown, i: number, exe: CudaExecutable): number {
+    if (v instanceof CudaBuffer && v.owner === this.memory && v.address !== 0) return v.address;
+    return this.memory.own(v, `argument ${i} of ${exe.name}`).address;
+  }
+
+  async sync(): Promise<void> {
+    this.check();
+    const event = this.context.record();
+    await this.context.wait(event, "wait for the GPU");
+    this.context.release(event);
+  }
+
+  close(): void {
+    if (!this.open) return;
+    const { api } = this.context;
+    // Whatever still runs ends first; a failed kernel was reported where it was met.
+    api.cuStreamSynchronize(this.context.stream);
+    for (const { module } of this.loaded) api.cuModuleUnload(module);
+    try {
+      this.memory.close();
+    } finally {
+      this.open = false;
+      api.cuMemFreeHost(this.block);
+      this.context.close();
+    }
+  }
+
+  private check(): void {
+    if (!this.open) throw new Error("the nvidia chip is closed");
+  }
+
+  /** An integer up to 2^53 into a slot of 8 bytes. */
+  private putAddress(slot: number, value: number): void {
+    this.words[slot * 2] = value;
+    this.words[slot * 2 + 1] = value / 4294967296;
+  }
+}
