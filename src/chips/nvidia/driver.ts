@@ -2,7 +2,7 @@
 // pinned memory and makes one native call. Memory is memory.ts; what a failed call says is context.ts.
 
 import type { Artifact } from "../../compiler/target.js";
-import type { DeviceBuffer, Driver, Executable } from "../../runtime/driver.js";
+import type { CapturedWork, DeviceBuffer, Driver, Executable } from "../../runtime/driver.js";
 import type { CudaContext } from "./context.js";
 import { CudaBuffer, CudaMemory } from "./memory.js";
 
@@ -16,9 +16,11 @@ export interface KernelMeta {
   readonly entry: string;
   /** Threads of one program. */
   readonly threads: number;
+  /** Programs along axis 0 that one workgroup runs. */
+  readonly programsPerGroup: number;
   /** Dynamic shared memory, in bytes. */
   readonly sharedBytes: number;
-  /** Per ABI parameter: a buffer with the bytes of its element, or a scalar. Each takes 8 bytes in the argument block. */
+  /** Per ABI parameter: a buffer with the bytes of its element, or a scalar. Each takes 8 bytes in the argument block; with several programs a workgroup the number of programs along axis 0 follows. */
   readonly params: readonly (readonly ["buffer", number] | readonly ["scalar", ScalarKind])[];
 }
 
@@ -32,6 +34,8 @@ const [EXTRA_END, EXTRA_POINTER, EXTRA_SIZE] = [0n, 1n, 2n];
 /** CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES; up to 48 KiB need no leave. */
 const MAX_DYNAMIC_SHARED = 8;
 const FREE_SHARED = 48 << 10;
+/** CU_STREAM_CAPTURE_MODE_RELAXED: memory may be allocated and code loaded meanwhile. */
+const CAPTURE_RELAXED = 2;
 
 class CudaExecutable implements Executable {
   readonly name: string;
@@ -146,14 +150,16 @@ export class CudaDriver implements Driver {
       throw new Error("kernel is not of this nvidia chip");
     const { slots, sizes, meta } = exe;
     const { words } = this;
-    words[0] = gridX;
+    const per = meta.programsPerGroup;
+    words[0] = per === 1 ? gridX : Math.ceil(gridX / per);
     words[1] = gridY;
     words[2] = gridZ;
     words[3] = meta.threads;
     words[4] = 1;
     words[5] = 1;
     words[6] = meta.sharedBytes;
-    words[BLOCK.size / 4] = slots.length * 8;
+    words[BLOCK.size / 4] = (slots.length + (per === 1 ? 0 : 1)) * 8;
+    words[BLOCK.args / 4 + slots.length * 2] = gridX;
     for (let i = 0, at = BLOCK.args / 8; i < slots.length; i++, at++) {
       const v = values[i]!;
       switch (slots[i]) {
@@ -184,6 +190,33 @@ export class CudaDriver implements Driver {
   private addressOf(v: unknown, i: number, exe: CudaExecutable): number {
     if (v instanceof CudaBuffer && v.owner === this.memory && v.address !== 0) return v.address;
     return this.memory.own(v, `argument ${i} of ${exe.name}`).address;
+  }
+
+  beginCapture(): void {
+    this.check();
+    const { context } = this;
+    context.check(context.api.cuStreamBeginCapture_v2(context.stream, CAPTURE_RELAXED), "begin a capture");
+    context.capturing = true;
+  }
+
+  endCapture(): CapturedWork {
+    const { api, stream } = this.context;
+    this.context.capturing = false;
+    const graph = this.context.out((o) => api.cuStreamEndCapture(stream, o), "end a capture");
+    const exec = this.context.out((o) => api.cuGraphInstantiateWithFlags(o, graph, 0), "make a graph");
+    this.context.check(api.cuGraphDestroy(graph), "drop a recording");
+    let alive = true;
+    return {
+      launch: () => {
+        this.check();
+        this.context.launched("a captured graph");
+        this.context.check(api.cuGraphLaunch(exec, stream), "launch a graph");
+      },
+      dispose: () => {
+        if (alive && this.open) api.cuGraphExecDestroy(exec);
+        alive = false;
+      },
+    };
   }
 
   async sync(): Promise<void> {

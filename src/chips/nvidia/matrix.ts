@@ -1,0 +1,80 @@
+// The matrix units by compute capability: which shapes there are, which thread holds which element, and the instruction.
+// Source of the fragments: PTX ISA, "Warp-level matrix instructions" (mma.sync).
+
+import type { Stmt } from "../../compiler/lower/simt/form.js";
+import type { Fragment, MatrixShape } from "../../compiler/lower/simt/shape.js";
+import type { PtxUnit } from "./unit.js";
+
+type MatrixStmt = Extract<Stmt, { s: "matrix" }>;
+
+export interface PtxMatrix extends MatrixShape {
+  /** The oldest compute capability that has it. */
+  readonly since: number;
+  print(u: PtxUnit, s: MatrixStmt): void;
+}
+
+// In all of mma.sync a lane is four times a group of eight (rows of a and c, columns of b) and one of four within it.
+const half: { a: Fragment; b: Fragment } = {
+  // a[16,16]: pairs along k; then row + 8, then column + 8.
+  a: { registers: [1, 128, 8], threads: [2, 4, 16, 32, 64] },
+  // b[16,8]: pairs along k; then k + 8.
+  b: { registers: [8, 64], threads: [16, 32, 1, 2, 4] },
+};
+const tf32: { a: Fragment; b: Fragment } = {
+  a: { registers: [64, 4], threads: [1, 2, 8, 16, 32] },
+  b: { registers: [32], threads: [8, 16, 1, 2, 4] },
+};
+const byte: { a: Fragment; b: Fragment } = {
+  a: { registers: [1, 2, 256, 16], threads: [4, 8, 32, 64, 128] },
+  b: { registers: [8, 16, 128], threads: [32, 64, 1, 2, 4] },
+};
+const f64: { a: Fragment; b: Fragment; c: Fragment } = {
+  a: { registers: [], threads: [1, 2, 4, 8, 16] },
+  b: { registers: [], threads: [8, 16, 1, 2, 4] },
+  c: { registers: [1], threads: [2, 4, 8, 16, 32] },
+};
+/** c[16,8]: pairs along a row; then row + 8. */
+const c: Fragment = { registers: [1, 64], threads: [2, 4, 8, 16, 32] };
+
+function mma(
+  since: number,
+  operands: MatrixShape["operands"],
+  types: string,
+  [m, n, k]: readonly [number, number, number],
+  fragments: { a: Fragment; b: Fragment; c?: Fragment },
+): PtxMatrix {
+  const accumulator = operands === "f64" ? "f64" : operands === "i8" || operands === "u8" ? "i32" : "f32";
+  const name = `mma.sync.aligned.m${m}n${n}k${k}.row.col.${types}`;
+  return {
+    name,
+    since,
+    m,
+    n,
+    k,
+    operands,
+    accumulator,
+    subgroups: 1,
+    a: { fragment: fragments.a },
+    b: { fragment: fragments.b },
+    c: fragments.c ?? c,
+    print(u, s) {
+      if (!isList(s.a) || !isList(s.b)) throw new Error(`${name} takes its operands from registers`);
+      const inputs = operands === "f64" ? "f64" : "i32";
+      const [a, b] = [s.a, s.b].map((list) => list.map((o) => u.register(o, inputs)).join(", "));
+      const sums = s.c.map((o) => u.register(o, accumulator)).join(", ");
+      u.emit(`${name} {${s.d.map((r) => u.reg(r)).join(", ")}}, {${a}}, {${b}}, {${sums}};`);
+    },
+  };
+}
+
+const isList = (x: MatrixStmt["a"]): x is Extract<MatrixStmt["a"], readonly unknown[]> => Array.isArray(x);
+
+/** All shapes that the printer knows; a form names them by their place here. */
+export const MATRICES: readonly PtxMatrix[] = [
+  mma(80, "bf16", "f32.bf16.bf16.f32", [16, 8, 16], half),
+  mma(80, "f16", "f32.f16.f16.f32", [16, 8, 16], half),
+  mma(80, "tf32", "f32.tf32.tf32.f32", [16, 8, 8], tf32),
+  mma(80, "i8", "s32.s8.s8.s32", [16, 8, 32], byte),
+  mma(80, "u8", "s32.u8.u8.s32", [16, 8, 32], byte),
+  mma(80, "f64", "f64.f64.f64.f64", [8, 8, 4], f64),
+];
