@@ -59,7 +59,7 @@ function mma(
     c: fragments.c ?? c,
     print(u, s) {
       if (!isList(s.a) || !isList(s.b)) throw new Error(`${name} takes its operands from registers`);
-      const inputs = operands === "f64" ? "f64" : "i32";
+      const inputs = operands === "f64" ? "f64" : operands === "tf32" ? "f32" : "i32";
       const [a, b] = [s.a, s.b].map((list) => list.map((o) => u.register(o, inputs)).join(", "));
       const sums = s.c.map((o) => u.register(o, accumulator)).join(", ");
       u.emit(`${name} {${s.d.map((r) => u.reg(r)).join(", ")}}, {${a}}, {${b}}, {${sums}};`);

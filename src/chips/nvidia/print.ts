@@ -58,7 +58,7 @@ class Printer implements Head, Bases {
     const hidden = form.programsPerGroup > 1 ? 1 : 0;
     const params = Array.from({ length: form.params.length + hidden }, (_, i) => `\t.param .b64 p${i}`);
     return [
-      `.version ${u.capability >= NEWEST ? "8.0" : "7.4"}`,
+      `.version ${u.capability >= NEWEST ? "8.0" : u.capability > 86 ? "7.8" : "7.4"}`,
       `.target ${target}`,
       ".address_size 64",
       ...(form.sharedBytes > 0 ? [".extern .shared .align 1024 .b8 group_memory[];"] : []),
@@ -121,11 +121,13 @@ class Printer implements Head, Bases {
     if (axis > 0 || per === 1) return gridRegister("ctaid", axis);
     return this.once("program", () => {
       const t = this.u.temp("i32");
+      const group = this.u.temp("i32");
       const threads = this.form.threads / per;
       this.head.push(
         `\tmov.u32 ${t}, %tid.x;`,
         `\tshr.u32 ${t}, ${t}, ${Math.log2(threads)};`,
-        `\tmad.lo.u32 ${t}, %ctaid.x, ${per}, ${t};`,
+        `\tmov.u32 ${group}, %ctaid.x;`,
+        `\tmad.lo.u32 ${t}, ${group}, ${per}, ${t};`,
       );
       return t;
     });
