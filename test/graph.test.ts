@@ -60,8 +60,9 @@ for (const { name, title, missing } of testedChips)
       const chip = await open();
       const total = tensor([0, 0], on);
       const x = tensor([1, 2], on);
-      total.add_(x);
-      const graph = capture(() => void total.add_(x), { chip });
+      const step = (): void => void total.copy_(total.add(x));
+      scope(step);
+      const graph = capture(step, { chip });
       expect([...(await total.data())]).toEqual([1, 2]);
       for (let i = 0; i < 3; i++) graph.replay();
       expect([...(await total.data())]).toEqual([4, 8]);
