@@ -56,7 +56,7 @@ const share = pointwise(
 );
 
 /** The gradient of an extreme, in equal shares to all elements that have its value. */
-function shared(
+export function shared(
   grad: Tensor,
   x: Tensor,
   out: Tensor,

@@ -24,6 +24,11 @@ export interface OpInfoEntry {
     args: unknown[],
     kwargs: Record<string, unknown>,
   ): unknown[] | undefined | Promise<unknown[] | undefined>;
+  /**
+   * The dimension of the input along which index results name one of several equal elements, where PyTorch leaves
+   * open which; undefined where it does not.
+   */
+  ties?(args: unknown[], kwargs: Record<string, unknown>): number | undefined;
 }
 
 export interface Derivative {
