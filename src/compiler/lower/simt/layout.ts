@@ -64,3 +64,64 @@ export function bitsOf(shape: readonly number[], dim: number): number[] {
   for (let n = 1; n < shape[dim]!; n *= 2) bits.push(n * stride);
   return bits;
 }
+
+/** Neighbours in registers first (`vector` of them along `order[0]`), then threads, then the rest in registers. */
+export function blocked(
+  shape: readonly number[],
+  order: readonly number[],
+  vector: number,
+  threads: number,
+): Layout {
+  const bits = order.flatMap((d) => bitsOf(shape, d));
+  const perThread = Math.max(0, bits.length - Math.log2(threads));
+  const near = Math.min(Math.log2(vector), perThread, Math.log2(shape[order[0]!] ?? 1));
+  const along = bits.slice(near, near + Math.log2(threads));
+  return {
+    shape,
+    registers: [...bits.slice(0, near), ...bits.slice(near + along.length)],
+    threads: [...along, ...Array(Math.log2(threads) - along.length).fill(0)],
+  };
+}
+
+/** Every thread holds the only element. */
+export const single = (shape: readonly number[], threads: number): Layout => ({
+  shape,
+  registers: [],
+  threads: Array(Math.log2(threads)).fill(0),
+});
+
+/**
+ * The layout that a rearranged tile has: `map` gives for each bit of the old tile's element numbers the bit of the new one's, or 0
+ * where the new tile has no such bit. `from[r]` is the old register of the new register `r`.
+ */
+export function mapLayout(
+  l: Layout,
+  shape: readonly number[],
+  map: (bit: number) => number,
+): { layout: Layout; registerOf: readonly number[] } {
+  const mapped = l.registers.map(map);
+  const layout = {
+    shape,
+    registers: mapped.filter((b) => b !== 0),
+    threads: l.threads.map((b) => (b === 0 ? 0 : map(b))),
+  };
+  // The position of each old register bit among the new ones.
+  let next = 0;
+  const position = mapped.map((b) => (b === 0 ? -1 : next++));
+  const registerOf = Array.from({ length: 1 << l.registers.length }, (_, r) =>
+    position.reduce((sum, p, bit) => (p >= 0 && (r >> bit) & 1 ? sum + (1 << p) : sum), 0),
+  );
+  return { layout, registerOf };
+}
+
+/** The coordinate of an element's number along a dimension, as a bit map: other dimensions' bits become 0. */
+export function alongOf(shape: readonly number[], dim: number): (bit: number) => number {
+  const stride = numel(shape.slice(dim + 1));
+  return (bit) => (bit >= stride && bit < stride * shape[dim]! ? bit / stride : 0);
+}
+
+/** A bit of a tile's element numbers in the tile that lacks dimension `dim`; 0 for that dimension's own. */
+export function withoutOf(shape: readonly number[], dim: number): (bit: number) => number {
+  const stride = numel(shape.slice(dim + 1));
+  return (bit) => (bit < stride ? bit : bit >= stride * shape[dim]! ? bit / shape[dim]! : 0);
+}

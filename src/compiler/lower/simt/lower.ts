@@ -1,0 +1,158 @@
+// Lowers a function of the tile IR to the form: parameters, blocks, one op after the other.
+
+import { cloneFunc } from "../../ir/clone.js";
+import { type Block, DTYPES, type Func, type Op, opDef, type Value, walk } from "../../ir/index.js";
+import { CompileError } from "../../target.js";
+import { elementwise } from "../simd/elementwise.js";
+import type { FormParam, Operand } from "../simd/form.js";
+import { scalarizeInduction } from "../simd/induction.js";
+import { dtypeOf, literal, memKind, regKind } from "../simd/kinds.js";
+import { emitControl } from "./control.js";
+import { removeDead } from "./dead.js";
+import type { Form } from "./form.js";
+import { isReg } from "../simd/emit.js";
+import { type Layout, showLayout, single } from "./layout.js";
+import { emitMemory } from "./memory.js";
+import { Plan, shapeOf, sizeOf } from "./plan.js";
+import { pressureOf } from "./pressure.js";
+import { isRearranging, operandLayout } from "./rearrange.js";
+import { emitReduce } from "./reduce.js";
+import { emitScan } from "./scan.js";
+import { emitGather } from "./gather.js";
+import { emitDot } from "./dot.js";
+import type { SimtShape } from "./shape.js";
+import { elementSums } from "./threads.js";
+import { Unit } from "./unit.js";
+
+/** Emits the ops of a block up to its terminator. */
+export function emitBlock(unit: Unit, block: Block): void {
+  for (const op of block.ops) if (!opDef(op.opcode).terminator) emitOp(unit, op);
+}
+
+function emitOp(unit: Unit, op: Op): void {
+  const { plan } = unit;
+  if (plan.isCheap(op)) {
+    const [v] = op.results;
+    if (!v) return;
+    const home = plan.homeOf(v);
+    if (home) {
+      if (plan.layoutsOf(v).length) unit.define(v, home, cheap(unit, op, home));
+    } else if (sizeOf(v) === 1) {
+      if (plan.layoutsOf(v).length)
+        unit.define(v, single(shapeOf(v), plan.threads), cheap(unit, op, plan.layoutsOf(v)[0]!));
+    } else for (const l of plan.layoutsOf(v)) unit.add(v, l, cheap(unit, op, l));
+    return;
+  }
+  switch (op.opcode) {
+    case "load":
+    case "store":
+    case "atomic":
+    case "atomicCas":
+      emitMemory(unit, op);
+      return;
+    case "reduce":
+      emitReduce(unit, op);
+      return;
+    case "scan":
+      emitScan(unit, op);
+      return;
+    case "gather":
+      emitGather(unit, op);
+      return;
+    case "dot":
+      emitDot(unit, op);
+      return;
+    case "for":
+    case "while":
+    case "if":
+      emitControl(unit, op);
+      return;
+  }
+  throw new CompileError(`${unit.func.name}: lower/simt has no code for ${op.opcode}`);
+}
+
+/** The registers of an op that is computed where it is needed, in a layout. */
+function cheap(unit: Unit, op: Op, l: Layout): readonly Operand[] {
+  const { e } = unit;
+  const count = 1 << l.registers.length;
+  const d = dtypeOf(op.result);
+  if (isRearranging(op)) {
+    const { layout, registerOf } = operandLayout(op, l);
+    const regs = unit.get(op.operands[0]!, layout);
+    return Array.from({ length: count }, (_, r) => regs[registerOf[r]!]!);
+  }
+  switch (op.opcode) {
+    case "const":
+      return Array(count).fill(literal(op.attrs["value"] as number | bigint, d));
+    case "arange":
+      return elementSums(e, l, (bit) => bit).map((x) =>
+        e.op("add", "i32", 1, [x, op.attrs["start"] as number]),
+      );
+    case "programId":
+    case "numPrograms":
+      return [e.op(op.opcode, "i32", 1, [], { index: op.attrs["axis"] as number })];
+  }
+  if (!opDef(op.opcode).elementwise)
+    throw new CompileError(`${unit.func.name}: lower/simt has no code for ${op.opcode}`);
+  const dtype = dtypeOf(op.operands[op.opcode === "select" ? 1 : 0]!);
+  const what = { opcode: op.opcode, attrs: op.attrs, dtype, to: d };
+  const args = op.operands.map((v) => unit.get(v, l));
+  return Array.from({ length: count }, (_, r) =>
+    elementwise(
+      e,
+      what,
+      args.map((a) => a[r]!),
+      1,
+    ),
+  );
+}
+
+function paramOf(name: string, v: Value): FormParam {
+  const d = dtypeOf(v);
+  const mem = memKind(d);
+  if (v.type.kind === "buffer") return { kind: "buffer", name, mem };
+  return { kind: "scalar", name, reg: d === "bool" ? "i32" : regKind(d), mem };
+}
+
+/** Lowers an optimised function. Throws CompileError when the chip cannot hold a program. */
+export function lowerSimt(original: Func, shape: SimtShape): Form {
+  const func = cloneFunc(original);
+  walk(func.body, (op) => {
+    if (op.opcode === "assert" || op.opcode === "print") op.erase();
+  });
+  scalarizeInduction(func);
+  return emitFunc(func, new Plan(func, shape), shape);
+}
+
+function emitFunc(func: Func, plan: Plan, shape: SimtShape): Form {
+  const unit = new Unit(func, plan, shape);
+  const { e } = unit;
+  func.body.args.forEach((v, index) => {
+    if (v.type.kind === "buffer") return;
+    const d = dtypeOf(v);
+    if (DTYPES[d].kind === "float" && d === "f64" && !shape.f64)
+      throw new CompileError(`${func.name}: this chip has no f64, which ${func.paramNames[index]} is`);
+    const raw = e.op("param", d === "bool" ? "i32" : regKind(d), 1, [], { index });
+    const x = d === "bool" ? e.op("ne", "mask", 1, [raw, 0]) : raw;
+    if (isReg(x)) e.settle(x);
+    unit.define(v, single([], plan.threads), [x]);
+  });
+  emitBlock(unit, func.body);
+  const body = removeDead(e.statements);
+  const sharedBytes = Math.ceil(unit.shared.bytes / 16) * 16;
+  if (sharedBytes > shape.sharedBytes)
+    throw new CompileError(
+      `${func.name}: a program needs ${sharedBytes} bytes of shared memory, but this chip has ${shape.sharedBytes}; make its blocks smaller`,
+    );
+  return {
+    name: func.name,
+    params: func.body.args.map((v, i) => paramOf(func.paramNames[i]!, v)),
+    threads: plan.threads,
+    programsPerGroup: 1,
+    sharedBytes,
+    regs: e.regs,
+    body,
+    registers: pressureOf(body),
+    layouts: plan.describe(showLayout),
+  };
+}

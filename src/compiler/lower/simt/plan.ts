@@ -1,0 +1,303 @@
+// Decides before any code is emitted: how many threads a program has, the home layout of every value that is not cheap to
+// compute anew, and in which layouts each value is needed.
+
+import {
+  type Block,
+  DTYPES,
+  type Func,
+  numel,
+  type Op,
+  opDef,
+  type TileType,
+  type Value,
+  walk,
+} from "../../ir/index.js";
+import { type AxisInfo, analyzeAxes } from "../../passes/index.js";
+import { dotLayout } from "./dot-layout.js";
+import { blocked, type Layout, mapLayout, sameLayout, single, withoutOf } from "./layout.js";
+import { isRearranging, operandLayout, resultLayout } from "./rearrange.js";
+import type { SimtShape } from "./shape.js";
+
+export const shapeOf = (v: Value): readonly number[] => (v.type as TileType).shape;
+export const sizeOf = (v: Value): number => numel(shapeOf(v));
+export const definingOp = (v: Value): Op | undefined => (v.def && "opcode" in v.def ? v.def : undefined);
+const isMemory = (op: Op): boolean => opDef(op.opcode).memory !== undefined;
+
+/** A value in a layout. */
+export type Need = readonly [Value, Layout];
+
+export class Plan {
+  readonly facts: Map<Value, AxisInfo>;
+  readonly threads: number;
+  private readonly homes = new Map<Value, Layout>();
+  private readonly needs = new Map<Value, Layout[]>();
+  /** Per shape and fastest dimension: neighbours per thread, and how many memory ops want that. */
+  private readonly wishes = new Map<
+    string,
+    { vector: number; count: number; dim: number; shape: readonly number[] }
+  >();
+
+  constructor(
+    readonly func: Func,
+    readonly shape: SimtShape,
+    threads?: number,
+  ) {
+    this.facts = analyzeAxes(func);
+    this.threads = threads ?? this.chooseThreads();
+    walk(func.body, (op) => {
+      if (isMemory(op)) this.wish(op);
+    });
+    this.settle(func.body);
+    this.demand(func.body);
+  }
+
+  /** The layouts in which a value is needed; its home first, if it has one. */
+  layoutsOf(v: Value): readonly Layout[] {
+    return this.needs.get(v) ?? [];
+  }
+
+  homeOf(v: Value): Layout | undefined {
+    return this.homes.get(v);
+  }
+
+  /** The home of a value, or a good layout for its shape. */
+  anchor(v: Value): Layout {
+    if (sizeOf(v) === 1) return single(shapeOf(v), this.threads);
+    return this.homes.get(v) ?? this.fallback(shapeOf(v));
+  }
+
+  /** The layout that memory ops on tiles of a shape agree on, or neighbours in the last dimension. */
+  fallback(shape: readonly number[]): Layout {
+    let best: { vector: number; count: number; dim: number } | undefined;
+    for (const w of this.wishes.values())
+      if (w.shape.join() === shape.join() && (!best || w.count > best.count)) best = w;
+    return this.blockedBy(shape, best?.dim ?? shape.length - 1, best?.vector ?? 1);
+  }
+
+  /** The layout in which a memory op works. */
+  memoryLayout(op: Op): Layout {
+    const shape = shapeOf(op.operands[1]!);
+    if (numel(shape) === 1) return single(shape, this.threads);
+    const dim = this.fastestOf(op);
+    return this.blockedBy(shape, dim, this.wishes.get(`${shape}:${dim}`)!.vector);
+  }
+
+  private blockedBy(shape: readonly number[], dim: number, vector: number): Layout {
+    const rest = shape
+      .map((_, d) => d)
+      .filter((d) => d !== dim)
+      .reverse();
+    return blocked(shape, [dim, ...rest], vector, this.threads);
+  }
+
+  /** How many threads suit the largest tile. */
+  private chooseThreads(): number {
+    const { maxThreads, preferredThreads, subgroup } = this.shape;
+    let most = 1;
+    walk(this.func.body, (op) => {
+      for (const v of [...op.operands, ...op.results])
+        if (v.type.kind === "tile" && (isMemory(op) || op.opcode === "dot" || op.opcode === "reduce"))
+          most = Math.max(most, sizeOf(v));
+    });
+    if (most === 1) return 1;
+    // Four elements in each thread, or up to 32 before the workgroup grows beyond what the chip prefers.
+    const few = Math.min(preferredThreads, most / 4);
+    const wanted = Math.max(few, most / 32, Math.min(most, subgroup ?? 1), 1);
+    return Math.min(maxThreads, 2 ** Math.ceil(Math.log2(wanted)));
+  }
+
+  /** The dimension along which the op's elements follow one another in memory. */
+  fastestOf(op: Op): number {
+    const info = this.facts.get(op.operands[1]!);
+    const { length } = shapeOf(op.operands[1]!);
+    let best = length - 1;
+    if (info)
+      for (let d = length - 2; d >= 0; d--) if (info.contiguity[d]! > info.contiguity[best]!) best = d;
+    return best;
+  }
+
+  private wish(op: Op): void {
+    const [buffer, offset] = op.operands as [Value, Value];
+    const shape = shapeOf(offset);
+    if (numel(shape) === 1) return;
+    const dim = this.fastestOf(op);
+    const atomic = op.opcode.startsWith("atomic");
+    const vector = atomic ? 1 : this.vectorOf(buffer, offset, dim);
+    const key = `${shape}:${dim}`;
+    const w = this.wishes.get(key);
+    if (w) {
+      w.vector = Math.max(w.vector, vector);
+      w.count++;
+    } else this.wishes.set(key, { vector, count: 1, dim, shape });
+  }
+
+  /** How many neighbours along `dim` one access can take. */
+  vectorOf(buffer: Value, offset: Value, dim: number): number {
+    const { bytes } = DTYPES[buffer.type.dtype];
+    const info = this.facts.get(offset);
+    if (!info) return 1;
+    const aligned = Math.max(1, (this.facts.get(buffer)?.scalarDivisibility ?? 1) / bytes);
+    return Math.max(
+      1,
+      Math.min(this.shape.accessBytes / bytes, info.contiguity[dim]!, info.divisibility[dim]!, aligned),
+    );
+  }
+
+  /** The layouts of the kernel's tiles as text. */
+  describe(show: (l: Layout) => string): string[] {
+    const lines = new Set<string>();
+    for (const [v, list] of this.needs)
+      if (sizeOf(v) > 1) for (const l of list) lines.add(`${definingOp(v)?.opcode ?? "argument"} ${show(l)}`);
+    return [...lines];
+  }
+
+  // Homes.
+
+  private settle(block: Block): void {
+    for (const op of block.ops) this.settleOp(op);
+  }
+
+  private home(v: Value, l: Layout | undefined): void {
+    if (l && sizeOf(v) > 1) this.homes.set(v, l);
+  }
+
+  private settleOp(op: Op): void {
+    switch (op.opcode) {
+      case "load":
+      case "atomic":
+      case "atomicCas":
+        this.home(op.result, this.memoryLayout(op));
+        return;
+      case "reduce": {
+        const l = this.anchor(op.operands[0]!);
+        const dim = op.attrs["axis"] as number;
+        for (const v of op.results) this.home(v, mapLayout(l, shapeOf(v), withoutOf(l.shape, dim)).layout);
+        return;
+      }
+      case "scan":
+        this.home(op.result, this.anchor(op.operands[0]!));
+        return;
+      case "gather":
+        this.home(op.result, this.anchor(op.operands[1]!));
+        return;
+      case "dot":
+        this.home(op.result, dotLayout(op, this.threads, this.shape));
+        return;
+      case "for":
+      case "while":
+        this.settleLoop(op);
+        return;
+      case "if": {
+        for (const region of op.regions) this.settle(region);
+        const yields = op.regions.map((r) => r.terminator!.operands);
+        op.results.forEach((v, i) => {
+          this.home(v, this.homes.get(yields[0]![i]!) ?? this.anchor(yields[1]![i]!));
+        });
+        return;
+      }
+    }
+    if (isRearranging(op)) {
+      const l = this.homes.get(op.operands[0]!);
+      if (l) this.home(op.result, resultLayout(op, l));
+    } else if (opDef(op.opcode).elementwise) {
+      const anchored = op.operands.find((v) => this.homes.has(v));
+      if (anchored) this.home(op.result, this.homes.get(anchored));
+    }
+  }
+
+  /** Carried tiles keep one layout: what the body makes of them, found with nothing known of them at first. */
+  private settleLoop(op: Op): void {
+    const isFor = op.opcode === "for";
+    const inits = op.operands.slice(isFor ? 3 : 0);
+    const body = op.regions.at(-1)!;
+    const args = op.regions.map((r) => r.args.slice(isFor ? 1 : 0));
+    for (const region of op.regions) this.settle(region);
+    const yields = body.terminator!.operands;
+    inits.forEach((init, i) => {
+      const l = this.homes.get(yields[i]!) ?? this.anchor(init);
+      for (const list of args) this.home(list[i]!, l);
+      this.home(op.results[i]!, l);
+    });
+    for (const region of op.regions) this.settle(region);
+  }
+
+  // Needs.
+
+  /** What an op that is not cheap needs, wherever its results go. */
+  needsOf(op: Op): Need[] {
+    const all = (values: readonly Value[], l: Layout): Need[] => values.map((v) => [v, l]);
+    switch (op.opcode) {
+      case "load":
+      case "store":
+      case "atomic":
+      case "atomicCas":
+        return all(op.operands.slice(1), this.memoryLayout(op));
+      case "reduce":
+      case "scan":
+        return [[op.operands[0]!, this.anchor(op.operands[0]!)]];
+      case "gather":
+        return [
+          [op.operands[0]!, this.anchor(op.operands[0]!)],
+          [op.operands[1]!, this.anchor(op.result)],
+        ];
+      case "dot":
+        return [
+          [op.operands[0]!, this.anchor(op.operands[0]!)],
+          [op.operands[1]!, this.anchor(op.operands[1]!)],
+          [op.operands[2]!, this.anchor(op.result)],
+        ];
+      case "for":
+        return [
+          ...all(op.operands.slice(0, 3), single([], this.threads)),
+          ...op.operands.slice(3).map((v, i): Need => [v, this.anchor(op.results[i]!)]),
+        ];
+      case "while":
+        return op.operands.map((v, i): Need => [v, this.anchor(op.results[i]!)]);
+      case "if":
+        return [[op.operands[0]!, single([], this.threads)]];
+      case "yield": {
+        const outer = op.parent!.parent as Op;
+        return op.operands.map((v, i): Need => [v, this.anchor(outer.results[i]!)]);
+      }
+      case "condition":
+        return [[op.operands[0]!, single([], this.threads)]];
+      default:
+        return [];
+    }
+  }
+
+  /** What an op that is computed where it is needed takes for a result in `l`. */
+  operandsFor(op: Op, l: Layout): Need[] {
+    if (isRearranging(op)) return [[op.operands[0]!, operandLayout(op, l).layout]];
+    if (opDef(op.opcode).elementwise) return op.operands.map((v): Need => [v, l]);
+    return [];
+  }
+
+  isCheap(op: Op): boolean {
+    return isRearranging(op) || opDef(op.opcode).elementwise === true || op.operands.length === 0;
+  }
+
+  private demand(block: Block): void {
+    for (const op of block.ops) {
+      if (!this.isCheap(op) || op.opcode === "yield") for (const n of this.needsOf(op)) this.need(...n);
+      for (const region of op.regions) this.demand(region);
+    }
+  }
+
+  private need(v: Value, l: Layout): void {
+    const known = this.needs.get(v) ?? [];
+    if (known.some((k) => sameLayout(k, l))) return;
+    const home = this.homes.get(v);
+    if (home && !sameLayout(home, l) && !known.some((k) => sameLayout(k, home))) {
+      this.needs.set(v, [...known]);
+      this.need(v, home);
+      this.needs.get(v)!.push(l);
+      return;
+    }
+    if (known.length) known.push(l);
+    else this.needs.set(v, [l]);
+    const op = definingOp(v);
+    if (op && this.isCheap(op) && (!home || sameLayout(home, l)))
+      for (const n of this.operandsFor(op, l)) this.need(...n);
+  }
+}
