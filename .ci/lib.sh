@@ -55,7 +55,7 @@ run_vitest() {
 # One conformance run: the closing JSON line must report no failure.
 conformance() {
   local out="$results/conformance.out"
-  node dist/cli/main.js conformance "$@" >"$out" || { tail -n 20 "$out"; return 1; }
+  node dist/node/cli/main.js conformance "$@" >"$out" || { tail -n 20 "$out"; return 1; }
   tail -n 1 "$out"
 }
 

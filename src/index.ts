@@ -37,6 +37,7 @@ export {
   ChipError,
   type ChipEntry,
   closeChips,
+  compileStats,
   defaultChip,
   type Driver,
   emptyCache,

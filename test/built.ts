@@ -48,7 +48,7 @@ export class Command {
   readonly #watchers = new Set<() => void>();
 
   constructor(words: readonly string[], options: RunOptions = {}) {
-    this.child = spawn(process.execPath, [join(root, "dist/cli/main.js"), ...words], {
+    this.child = spawn(process.execPath, [join(root, "dist/node/cli/main.js"), ...words], {
       cwd: options.cwd ?? root,
       env: { ...process.env, NO_COLOR: "1", VEXIL_CHIP: "wasm", VEXIL_DEBUG: undefined, ...options.env },
       stdio: "pipe",

@@ -26,7 +26,7 @@ export default async function setup(project: TestProject): Promise<void> {
   const changed = newest(join(root, "src"));
   if (existsSync(stamp) && Number(readFileSync(stamp, "utf8")) >= changed) return;
   const run = spawnSync(process.execPath, [join(root, "scripts/build.mjs")], { cwd: root, encoding: "utf8" });
-  if (!existsSync(join(root, "dist/cli/main.js")))
+  if (!existsSync(join(root, "dist/node/cli/main.js")))
     throw new Error(`dist/ could not be built:\n${run.stdout}${run.stderr}`);
   if (run.status !== 0) console.error(`dist/ was built in spite of type errors:\n${run.stdout}`);
   writeFileSync(stamp, String(changed));

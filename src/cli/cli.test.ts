@@ -1,4 +1,4 @@
-// The `vexil` command as users run it: dist/cli/main.js in a process of its own.
+// The `vexil` command as users run it: dist/node/cli/main.js in a process of its own.
 
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";

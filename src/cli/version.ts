@@ -1,6 +1,3 @@
-// The package's version, read from its own package.json.
+// The package's version, as the command shows it.
 
-import { createRequire } from "node:module";
-
-export const version: string = (createRequire(import.meta.url)("../../package.json") as { version: string })
-  .version;
+export { VERSION as version } from "../runtime/version.js";

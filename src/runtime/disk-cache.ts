@@ -3,11 +3,12 @@
 // what is damaged is ignored and written again. There is no lock and no index.
 
 import type { Artifact } from "../compiler/target.js";
+import { hashHex, hashWords } from "./hash.js";
 import { builtin, cacheFolder, processId, warn } from "./platform.js";
 
 /** First bytes of an entry; the number changes with the layout. */
-const MAGIC = "VEXIL\x00\x01\n";
-const HASH_BYTES = 32;
+const MAGIC = "VEXIL\x00\x02\n";
+const HASH_BYTES = 16;
 /** magic, hash of the rest, length of the JSON, JSON, code. */
 const HEAD = MAGIC.length + HASH_BYTES + 4;
 
@@ -16,7 +17,7 @@ let complained = false;
 
 /** The content hash (hex) of a key text; `undefined` where there is no disk cache. */
 export function cacheName(key: string): string | undefined {
-  return builtin("node:crypto")?.createHash("sha256").update(key).digest("hex");
+  return builtin("node:fs") ? hashHex(key) : undefined;
 }
 
 function fileOf(folder: string, name: string): string {
@@ -76,11 +77,7 @@ function encode(artifact: Artifact): Uint8Array {
 }
 
 /** The hash of all that follows it. */
-const digest = (file: Uint8Array): Uint8Array =>
-  builtin("node:crypto")!
-    .createHash("sha256")
-    .update(file.subarray(HEAD - 4))
-    .digest();
+const digest = (file: Uint8Array): Uint8Array => new Uint8Array(hashWords(file.subarray(HEAD - 4)).buffer);
 
 function decode(file: Uint8Array): Artifact | undefined {
   if (file.length < HEAD) return undefined;

@@ -30,12 +30,21 @@ const toU64 = (seed: number | bigint): bigint => {
  * rand([2, 3], { generator: g });
  */
 export class Generator {
-  private seed: bigint;
+  private known: bigint | undefined;
   private offset = 0;
 
   /** Without a seed, one is drawn from the machine's entropy. */
   constructor(seed?: number | bigint) {
-    this.seed = seed === undefined ? entropy() : toU64(seed);
+    if (seed !== undefined) this.known = toU64(seed);
+  }
+
+  // Drawn when first needed: the first use of the source of entropy takes milliseconds.
+  private get seed(): bigint {
+    this.known ??= entropy();
+    return this.known;
+  }
+  private set seed(seed: bigint) {
+    this.known = seed;
   }
 
   /** Starts the stream of `seed` from its beginning. */

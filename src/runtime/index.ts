@@ -2,6 +2,7 @@
 export { autotune, type AutotuneOptions, heuristics } from "./autotune.js";
 export type { BenchOptions, BenchResult } from "./bench.js";
 export * from "./buffer.js";
+export { compileStats } from "./compile.js";
 export type { ArgumentFacts, Rules, TensorFacts } from "./choose.js";
 export * from "./define.js";
 export * from "./driver.js";

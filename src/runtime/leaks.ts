@@ -66,7 +66,7 @@ export function leakReport(): Leak[] {
 }
 
 /** This package's own files do not count as the author's; its tests do. */
-const OWN = /[/\\](?:src|dist)[/\\](?:runtime|tensor|ops|chips|compiler)[/\\](?!.*\.test\.[jt]s)/;
+const OWN = /[/\\](?:src|dist)[/\\](?:runtime|tensor|ops|chips|compiler|node)[/\\](?!.*\.test\.[jt]s)/;
 
 /** The innermost line of the stack outside the layers that allocate on somebody's behalf. */
 export function authorLine(): string {

@@ -2,7 +2,6 @@
 // importing them, environment variables, the cache folder, the size of memory, a line on stderr.
 
 import type * as ChildProcess from "node:child_process";
-import type * as Crypto from "node:crypto";
 import type * as Fs from "node:fs";
 import type * as Module from "node:module";
 import type * as Os from "node:os";
@@ -12,7 +11,6 @@ import type * as WorkerThreads from "node:worker_threads";
 
 interface Builtins {
   "node:child_process": typeof ChildProcess;
-  "node:crypto": typeof Crypto;
   "node:fs": typeof Fs;
   "node:module": typeof Module;
   "node:os": typeof Os;

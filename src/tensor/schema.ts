@@ -93,6 +93,7 @@ const NAMED_DEFAULTS: Readonly<Record<string, SchemaDefault>> = {
 
 /** `start_dim` to `startDim`; underscores at either end stay (`add_`, `_softmax`). */
 export function camelCase(name: string): string {
+  if (!name.includes("_")) return name;
   return name.replace(/(?<=[A-Za-z0-9])_+([A-Za-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
@@ -118,13 +119,13 @@ class Reader {
   expect(token: string): void {
     if (!this.take(token)) this.fail(`expected \`${token}\``);
   }
+  /** Takes what a sticky pattern matches here. */
   match(pattern: RegExp, what: string): string {
     this.space();
-    const sticky = new RegExp(pattern.source, "y");
-    sticky.lastIndex = this.at;
-    const found = sticky.exec(this.text);
+    pattern.lastIndex = this.at;
+    const found = pattern.exec(this.text);
     if (!found) this.fail(`expected ${what}`);
-    this.at = sticky.lastIndex;
+    this.at = pattern.lastIndex;
     return found[0];
   }
   get done(): boolean {
@@ -133,7 +134,13 @@ class Reader {
   }
 }
 
-const IDENTIFIER = /[A-Za-z_][A-Za-z0-9_]*/;
+// Sticky: they match where the reader stands.
+const IDENTIFIER = /[A-Za-z_][A-Za-z0-9_]*/y;
+const ALIAS = /[a-z](\|[a-z])*/y;
+const ALIAS_OR_ANY = /\*|[a-z](\|[a-z])*/y;
+const LENGTH = /[0-9]+/y;
+const STRING = /"[^"]*"|'[^']*'/y;
+const NUMBER = /-?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?/y;
 
 function parseType(r: Reader): SchemaType {
   const word = r.match(IDENTIFIER, "a type");
@@ -145,9 +152,9 @@ function parseType(r: Reader): SchemaType {
   let alias: string | undefined;
   let mutable = false;
   if (kind === "Tensor" && r.take("(")) {
-    alias = r.match(/[a-z](\|[a-z])*/, "an alias letter");
+    alias = r.match(ALIAS, "an alias letter");
     mutable = r.take("!");
-    if (r.take("->")) r.match(/\*|[a-z](\|[a-z])*/, "an alias letter or *");
+    if (r.take("->")) r.match(ALIAS_OR_ANY, "an alias letter or *");
     r.expect(")");
   }
   let optional = r.take("?");
@@ -157,7 +164,7 @@ function parseType(r: Reader): SchemaType {
   if (r.take("[")) {
     list = true;
     elementOptional = optional;
-    if (!r.peek("]")) size = Number(r.match(/[0-9]+/, "a list length"));
+    if (!r.peek("]")) size = Number(r.match(LENGTH, "a list length"));
     r.expect("]");
     optional = r.take("?");
   }
@@ -183,9 +190,9 @@ function parseDefault(r: Reader): SchemaDefault {
     }
     return items;
   }
-  if (r.peek('"') || r.peek("'")) return r.match(/"[^"]*"|'[^']*'/, "a string").slice(1, -1);
+  if (r.peek('"') || r.peek("'")) return r.match(STRING, "a string").slice(1, -1);
   if (r.peek("-") || /[0-9.]/.test(r.text[r.at] ?? "")) {
-    return Number(r.match(/-?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?/, "a number"));
+    return Number(r.match(NUMBER, "a number"));
   }
   const word = r.match(IDENTIFIER, "a default value");
   return Object.hasOwn(NAMED_DEFAULTS, word) ? NAMED_DEFAULTS[word]! : word;
@@ -212,6 +219,18 @@ function parseReturns(r: Reader): SchemaReturn[] {
  * @example parseSchema("flatten(Tensor self, int start_dim=0, int end_dim=-1) -> Tensor").args[1].property // "startDim"
  */
 export function parseSchema(text: string): Schema {
+  let schema = schemas.get(text);
+  if (schema === undefined) {
+    schema = readSchema(text);
+    schemas.set(text, schema);
+  }
+  return schema;
+}
+
+/** Parsed once per text: a definition is looked at in more than one place while the table is made. */
+const schemas = new Map<string, Schema>();
+
+function readSchema(text: string): Schema {
   const r = new Reader(text);
   const first = r.match(IDENTIFIER, "an operator name");
   // ATen's own operators go without a namespace; the others say whose they are.

@@ -2,8 +2,9 @@
 // it; what it answered is kept on disk under its path, size and date and the processor's features.
 
 import { CompileError } from "../../compiler/target.js";
+import { hashHex } from "../../runtime/hash.js";
 import { builtin, env } from "../../runtime/platform.js";
-import { adoptLibrary, cpuFolder, hashOf, temporaryName, writeAtomic } from "./files.js";
+import { adoptLibrary, cpuFolder, temporaryName, writeAtomic } from "./files.js";
 import type { Features } from "./unit.js";
 
 export interface Compiler {
@@ -198,7 +199,7 @@ function ask(c: Candidate): Answers {
   const path = builtin("node:path")!;
   const real = fs.realpathSync(c.path);
   const { mtimeMs, size } = fs.statSync(real);
-  const key = hashOf(
+  const key = hashHex(
     String(PROBE_VERSION),
     c.path,
     real,

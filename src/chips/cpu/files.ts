@@ -1,6 +1,7 @@
 // The chip's folder on disk: libraries under the hash of their bytes, and what is known of compilers. Writers rename, so
 // any number of processes may share it.
 
+import { hashHex } from "../../runtime/hash.js";
 import { builtin, cacheFolder, processId } from "../../runtime/platform.js";
 
 let folder: string | undefined;
@@ -33,12 +34,6 @@ export function cpuFolder(): string {
   return folder;
 }
 
-export function hashOf(...parts: (string | Uint8Array)[]): string {
-  const hash = builtin("node:crypto")!.createHash("sha256");
-  for (const p of parts) hash.update(p).update("\0");
-  return hash.digest("hex").slice(0, 32);
-}
-
 let counter = 0;
 /** A path beside `path` that no other process or thread uses. */
 export const temporaryName = (path: string): string =>
@@ -59,7 +54,7 @@ export function writeAtomic(path: string, bytes: Uint8Array | string): void {
 
 const libraryPath = (bytes: Uint8Array): string => {
   const suffix = process.platform === "darwin" ? "dylib" : "so";
-  return builtin("node:path")!.join(cpuFolder(), `${hashOf(bytes)}.${suffix}`);
+  return builtin("node:path")!.join(cpuFolder(), `${hashHex(bytes)}.${suffix}`);
 };
 
 /** The path of a library with these bytes; written if it is not there already. */

@@ -4,6 +4,7 @@ import type { Capabilities, Chip, ChipEntry, Probe } from "../../runtime/driver.
 import { builtin, env } from "../../runtime/platform.js";
 import { type Compiler, installHint, NoCompilerError, openCompiler } from "./compiler.js";
 import { CpuDriver } from "./driver.js";
+import { cpuFolder } from "./files.js";
 import { loadNative, type Native } from "./native.js";
 import { CpuTarget } from "./target.js";
 import { tuning } from "./tuning.js";
@@ -20,7 +21,21 @@ function threadCount(): number {
   return n;
 }
 
-function openParts(): { compiler: Compiler; native: Native } {
+interface Parts {
+  readonly compiler: Compiler;
+  readonly native: Native;
+}
+
+let last: { readonly key: string; readonly parts: Parts } | undefined;
+
+/** The compiler and the C runtime; looking for the chip and opening it need both, and find them once. */
+function openParts(): Parts {
+  const key = ["VEXIL_CC", "CC", "PATH"].map((name) => env(name) ?? "").join("\0") + cpuFolder();
+  if (last?.key !== key) last = { key, parts: findParts() };
+  return last.parts;
+}
+
+function findParts(): Parts {
   const compiler = openCompiler();
   try {
     return { compiler, native: loadNative(compiler) };

@@ -1,9 +1,10 @@
 // The chip's C runtime (`pool.ts`) in this process: compiled or taken from the cache, and bound through koffi.
 // Addresses are numbers: user addresses have at most 52 bits.
 
+import { hashHex } from "../../runtime/hash.js";
 import { builtin } from "../../runtime/platform.js";
 import { type Compiler, compileLibrary, libraryFlags } from "./compiler.js";
-import { cpuFolder, hashOf, writeAtomic } from "./files.js";
+import { cpuFolder, writeAtomic } from "./files.js";
 import { LAUNCH, POOL_C } from "./pool.js";
 
 /** The functions of the C runtime; see the text in `pool.ts`. */
@@ -39,7 +40,7 @@ function loadKoffi(): Koffi {
 /** The path of the compiled C runtime; compiles it if the cache has none. Throws CompileError. */
 export function poolLibrary(c: Compiler): string {
   const fs = builtin("node:fs")!;
-  const key = hashOf(POOL_C, c.path, c.version, ...c.prefix, ...libraryFlags(c, false));
+  const key = hashHex(POOL_C, c.path, c.version, ...c.prefix, ...libraryFlags(c, false));
   const path = builtin("node:path")!.join(cpuFolder(), `pool-${key}.so`);
   if (!fs.existsSync(path)) writeAtomic(path, compileLibrary(c, "the cpu chip's thread pool", POOL_C));
   return path;

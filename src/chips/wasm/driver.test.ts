@@ -60,6 +60,45 @@ const busy = (ms: number): void => {
   for (const end = performance.now() + ms; performance.now() < end; );
 };
 
+describe("optimised code", () => {
+  it.each([1, 3])(
+    "replaces the first code once a kernel has worked for a while, on %i threads",
+    (threads) => {
+      const d = open(threads);
+      const [programs, n] = [512, 64];
+      const data = ramp(programs * n);
+      const [x, y] = [put(d, data), d.alloc(data.byteLength)];
+      const exe = load(d, scaleForm(), "scale") as Executable & {
+        optimised: boolean;
+        run: unknown;
+        id: number;
+      };
+      const first = exe.run;
+      const check = (factor: number): void => {
+        d.launch(exe, programs, 1, 1, [x, y, n, factor], [0, 0, 0, 0]);
+        expect(floats(d, y)).toEqual(data.map((v) => v * factor));
+      };
+      check(2);
+      let launches = 1;
+      for (; !exe.optimised && launches < 100_000; launches++)
+        d.launch(exe, programs, 1, 1, [x, y, n, 3], [0, 0, 0, 0]);
+      expect(exe.optimised).toBe(true);
+      expect(launches).toBeGreaterThan(1);
+      expect(exe.run).not.toBe(first);
+      check(5);
+    },
+  );
+  it("is used at once by a launch that will take long", () => {
+    const d = open();
+    const data = ramp(64);
+    const [x, y] = [put(d, data), d.alloc(data.byteLength)];
+    const exe = costly(load(d, scaleForm(), "scale")) as Executable & { optimised: boolean };
+    d.launch(exe, 1, 1, 1, [x, y, 64, 2], [0, 0, 0, 0]);
+    expect(exe.optimised).toBe(true);
+    expect(floats(d, y)).toEqual(data.map((v) => v * 2));
+  });
+});
+
 describe("memory", () => {
   it("writes, reads, copies, checks ranges", async () => {
     const d = open();

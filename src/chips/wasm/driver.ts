@@ -4,7 +4,7 @@
 import type { Artifact } from "../../compiler/target.js";
 import { type DeviceBuffer, type Driver, type Executable, OutOfMemoryError } from "../../runtime/driver.js";
 import { Allocator, type Block } from "./allocator.js";
-import { compileModule } from "./compile.js";
+import { compileModule, MARK_BYTES, markedBytes, optimiseModule } from "./compile.js";
 import { Pool, type Run, type SharedCode } from "./pool.js";
 import { LOW_BYTES } from "./print.js";
 import { GRID_SLOTS } from "./run-loop.js";
@@ -22,6 +22,10 @@ const MAX_PROGRAMS = 2 ** 30;
 const PARALLEL_NANOSECONDS = 20_000;
 /** Waking a helper should bring at least this much work to it. */
 const WAKE_NANOSECONDS = 10_000;
+/** A kernel whose launches took this long so far is compiled anew by the optimising compiler. */
+const OPTIMISE_NANOSECONDS = 1_000_000;
+/** So is one that is about to take this long by the guess, which may be far too high for the first launch. */
+const OPTIMISE_AT_ONCE_NANOSECONDS = 10_000_000;
 /** A chunk should last at least this, for the shared counter not to matter. */
 const CHUNK_NANOSECONDS = 3_000;
 
@@ -50,13 +54,19 @@ class Buffer implements DeviceBuffer {
 class Kernel implements Executable, SharedCode {
   /** Time of one program in nanoseconds: first the compiler's guess, then what launches took. */
   programTime: number;
+  /** What all launches took on the caller's thread in nanoseconds, until the code is optimised. */
+  worked = 0;
+  optimised = false;
   constructor(
     readonly name: string,
     readonly meta: KernelMeta,
-    readonly id: number,
-    readonly run: Run,
+    /** Both modules; see `markedBytes`. */
+    readonly marked: Uint8Array,
     readonly codeAddress: number,
-    readonly codeBytes: number,
+    // Helpers know code by this number: other code, another number.
+    public id: number,
+    public run: Run,
+    public codeBytes: number,
   ) {
     this.programTime = meta.nanoseconds;
   }
@@ -190,18 +200,29 @@ export class WasmDriver implements Driver {
 
   load(artifact: Artifact): Executable {
     const meta = artifact.meta as unknown as KernelMeta;
-    const module = compileModule(artifact.bytes);
-    const instance = new WebAssembly.Instance(module, { env: { memory: this.memory } });
-    const bytes = artifact.bytes.length;
+    const run = this.instantiate(compileModule(artifact.bytes));
+    const marked = markedBytes(artifact.bytes);
     let address = 0;
     if (this.pool) {
       // Helpers compile from here; V8 finds the compiled code by the same bytes.
-      address = this.place(bytes).address;
-      this.u8.set(artifact.bytes, address);
+      address = this.place(marked.length).address;
+      this.u8.set(marked, address);
     }
     if (8 * (GRID_SLOTS + meta.params.length) > ARGS_END - ARGS_AT)
       throw new Error(`wasm: ${meta.name} has too many parameters (${meta.params.length})`);
-    return new Kernel(meta.name, meta, ++this.kernels, instance.exports["run"] as Run, address, bytes);
+    return new Kernel(meta.name, meta, marked, address, ++this.kernels, run, marked.length - MARK_BYTES);
+  }
+
+  private instantiate(module: WebAssembly.Module): Run {
+    return new WebAssembly.Instance(module, { env: { memory: this.memory } }).exports["run"] as Run;
+  }
+
+  private optimise(kernel: Kernel): void {
+    kernel.optimised = true;
+    kernel.run = this.instantiate(optimiseModule(kernel.marked));
+    kernel.id = ++this.kernels;
+    kernel.codeBytes = kernel.marked.length;
+    kernel.programTime = kernel.meta.nanoseconds;
   }
 
   private writeArgs(
@@ -283,6 +304,11 @@ export class WasmDriver implements Driver {
     i32[4] = gridZ;
     this.writeArgs(kernel, values, offsets);
     const frames = this.frames?.address ?? 0;
+    if (
+      !kernel.optimised &&
+      (kernel.worked > OPTIMISE_NANOSECONDS || kernel.programTime * total > OPTIMISE_AT_ONCE_NANOSECONDS)
+    )
+      this.optimise(kernel);
     const guess = kernel.programTime;
     const work = guess * total;
     let took: number;
@@ -304,6 +330,7 @@ export class WasmDriver implements Driver {
         cause: e,
       });
     }
+    if (!kernel.optimised) kernel.worked += 1e6 * Math.max(0, took) * total;
     // A launch that was interrupted, or a coarse clock, must not count for much.
     if (took >= 0) kernel.programTime += (Math.min(1e6 * took, 8 * Math.max(guess, 1)) - guess) / 4;
   }

@@ -44,11 +44,16 @@ export function parseFunction(
   return { name, text, ...tree, origin };
 }
 
-function parseText(text: string, name: string): { ast: FunctionNode; shift: number } {
+/** What can be said of a body without parsing it. Throws CompileError for native functions. */
+export function checkPlain(text: string, name: string): void {
   if (/\{\s*\[native code\]\s*\}\s*$/.test(text))
     throw new CompileError(
       `kernel ${name}: the body cannot be read: it is a native or bound function. Pass the arrow function itself.`,
     );
+}
+
+function parseText(text: string, name: string): { ast: FunctionNode; shift: number } {
+  checkPlain(text, name);
   const options: acorn.Options = { ecmaVersion: "latest" };
   let node: acorn.AnyNode;
   let shift = 0;

@@ -6,7 +6,7 @@ import { contentHash } from "./content-key.js";
 import { Context } from "./context.js";
 import { runFunction } from "./functions.js";
 import { guarded } from "./kernel-source.js";
-import { parseFunction, textOf } from "./parse.js";
+import { checkPlain, parseFunction, type SourceFunction, textOf } from "./parse.js";
 import { tl } from "./tl/index.js";
 import { isList, type Val } from "./value.js";
 
@@ -32,13 +32,24 @@ export function scalarFunction(
   fn: (...args: never[]) => unknown,
   name = fn.name || "pointwise",
 ): ScalarFunction {
-  const source = parseFunction(fn, name, new Error());
-  const arity = Math.max(0, source.ast.params.length - 1);
+  checkPlain(textOf(fn), name);
+  // Hundreds are declared when the package is imported and few are compiled: nothing is parsed before.
+  const origin = new Error();
+  let parsed: SourceFunction | undefined;
+  const load = (): SourceFunction => (parsed ??= parseFunction(fn, name, origin));
+  let key: string | undefined;
   return {
     name,
-    arity,
-    contentKey: contentHash(`vexil scalar function 1\n${name}\n${textOf(fn)}`),
+    get arity() {
+      return Math.max(0, load().ast.params.length - 1);
+    },
+    get contentKey() {
+      key ??= contentHash(`vexil scalar function 1\n${name}\n${textOf(fn)}`);
+      return key;
+    },
     lower(b, args, sources) {
+      const source = load();
+      const arity = Math.max(0, source.ast.params.length - 1);
       const cx = new Context(name, b, sources);
       const outer = b.loc;
       const results = guarded(cx, () => {
