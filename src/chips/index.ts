@@ -8,12 +8,14 @@ export const builtinChips: readonly { readonly name: string; load(): Promise<Chi
   { name: "cpu", load: async () => (await import("./cpu/index.js")).entry },
   { name: "wasm", load: async () => (await import("./wasm/index.js")).entry },
   { name: "interpreter", load: async () => (await import("./interpreter/index.js")).entry },
+  { name: "nvidia", load: async () => (await import("./nvidia/index.js")).entry },
 ];
 
 const SUMMARIES: Readonly<Record<string, string>> = {
   cpu: "native code by the system's C compiler, on all cores",
   wasm: "WebAssembly with SIMD and threads, in Node and in browsers",
   interpreter: "runs the compiler's intermediate form in JavaScript: the reference, and for debugging",
+  nvidia: "NVIDIA GPUs from compute capability 7.5 on, through the driver alone",
 };
 
 /** Registers the built-in chips with the runtime, in order of preference. */

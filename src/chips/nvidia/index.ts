@@ -1,0 +1,68 @@
+// The `nvidia` chip: kernels as PTX, compiled and run by NVIDIA's driver. No CUDA toolkit, no Python.
+
+import type { Capabilities, Chip, ChipEntry, Probe } from "../../runtime/driver.js";
+import { CudaContext } from "./context.js";
+import { type Cuda, NoCudaError, openCuda } from "./cuda.js";
+import { type CudaDevice, chooseDevice, deviceCount } from "./device.js";
+import { CudaDriver } from "./driver.js";
+import { NvidiaTarget } from "./target.js";
+
+const SUMMARY = "NVIDIA GPUs from compute capability 7.5 on, through the driver alone";
+
+function capabilities(device: CudaDevice): Capabilities {
+  return {
+    syncRead: true,
+    f64: true,
+    i64: true,
+    threads: device.multiprocessors,
+    elementsPerProgram: 1024,
+    dotBlock: [128, 128, 32],
+    maxBufferBytes: device.memoryBytes,
+    maxGrid: [device.maxGridX, device.maxGridY, device.maxGridZ],
+    memoryBytes: device.memoryBytes,
+  };
+}
+
+const describe = (d: CudaDevice): string =>
+  `${d.name}, ${(d.memoryBytes / 2 ** 30).toFixed(0)} GiB, compute capability ${d.major}.${d.minor}`;
+
+function choose(): { cuda: Cuda; device: CudaDevice } {
+  const cuda = openCuda();
+  return { cuda, device: chooseDevice(cuda) };
+}
+
+export const entry: ChipEntry = {
+  name: "nvidia",
+  summary: SUMMARY,
+
+  probe(): Promise<Probe> {
+    try {
+      const { cuda, device } = choose();
+      const others = deviceCount(cuda) - 1;
+      const more = others > 0 ? ` (and ${others} more: VEXIL_NVIDIA_DEVICE chooses)` : "";
+      return Promise.resolve({ available: true, found: describe(device) + more });
+    } catch (e) {
+      if (!(e instanceof NoCudaError)) return Promise.reject(e);
+      return Promise.resolve({ available: false, found: e.message, hint: e.hint });
+    }
+  },
+
+  async open(): Promise<Chip> {
+    let chosen: ReturnType<typeof choose>;
+    try {
+      chosen = choose();
+    } catch (e) {
+      if (e instanceof NoCudaError)
+        throw new Error(`the nvidia chip is not available: ${e.message}. ${e.hint}`);
+      throw e;
+    }
+    const context = new CudaContext(chosen.cuda, chosen.device);
+    return {
+      name: "nvidia",
+      target: new NvidiaTarget(context),
+      driver: new CudaDriver(context),
+      capabilities: capabilities(chosen.device),
+      description: describe(chosen.device),
+    };
+  },
+};

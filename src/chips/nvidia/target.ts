@@ -1,0 +1,58 @@
+// The target of NVIDIA GPUs: tile IR through `lower/simt` to PTX to machine code.
+
+import type { Func } from "../../compiler/ir/index.js";
+import type { Form } from "../../compiler/lower/simt/form.js";
+import { lowerSimt } from "../../compiler/lower/simt/index.js";
+import type { SimtShape } from "../../compiler/lower/simt/shape.js";
+import type { Artifact, Target } from "../../compiler/target.js";
+import type { CudaContext } from "./context.js";
+import type { KernelMeta } from "./driver.js";
+import { linkPtx } from "./link.js";
+import { bytesOf } from "./memory-ops.js";
+import { ENTRY, PRINTER_VERSION, printPtx } from "./print.js";
+import { shapeOf } from "./shape.js";
+
+export class NvidiaTarget implements Target {
+  readonly name = "nvidia";
+  readonly fingerprint: string;
+  readonly shape: SimtShape;
+
+  constructor(private readonly context: CudaContext) {
+    const { device, api } = context;
+    const version = new Int32Array(1);
+    context.check(api.cuDriverGetVersion(version), "cuDriverGetVersion");
+    const { capability, sharedPerBlockOptIn, registersPerBlock } = device;
+    this.fingerprint = JSON.stringify([
+      PRINTER_VERSION,
+      capability,
+      sharedPerBlockOptIn,
+      registersPerBlock,
+      version[0],
+    ]);
+    this.shape = shapeOf(device);
+  }
+
+  compile(func: Func): Artifact {
+    return this.compileForm(lowerSimt(func, this.shape));
+  }
+
+  /** {@link compile} from the lowered form on. Throws CompileError. */
+  compileForm(form: Form): Artifact {
+    const text = printPtx(form, this.context.device.capability);
+    return { bytes: linkPtx(this.context, form.name, text), meta: { ...metaOf(form) }, text };
+  }
+}
+
+/** What a launch of a form needs to know. */
+export function metaOf(form: Form): KernelMeta {
+  return {
+    name: form.name,
+    entry: ENTRY,
+    threads: form.threads,
+    programsPerGroup: form.programsPerGroup,
+    sharedBytes: form.sharedBytes,
+    params: form.params.map((p) =>
+      p.kind === "buffer" ? ["buffer", bytesOf(p.mem)] : ["scalar", p.reg === "mask" ? "i32" : p.reg],
+    ),
+  };
+}
