@@ -2,8 +2,10 @@
 // fills one block of arguments and makes one native call, and has run when it returns.
 
 import type { Artifact } from "../../compiler/target.js";
+import { REPORT_WORDS, type ReportSite } from "../../compiler/passes/index.js";
 import type { MemKind, RegKind } from "../../compiler/lower/simd/form.js";
 import { type DeviceBuffer, type Driver, type Executable, OutOfMemoryError } from "../../runtime/driver.js";
+import { Reports } from "../../runtime/reports.js";
 import { libraryFile } from "./files.js";
 import type { Native } from "./native.js";
 import { LAUNCH } from "./pool.js";
@@ -16,6 +18,8 @@ export interface KernelMeta {
   readonly frameBytes: number;
   /** Per parameter: a buffer's element kind, or a scalar's register kind. */
   readonly params: readonly (readonly ["buffer", MemKind] | readonly ["scalar", RegKind])[];
+  /** What it reports while it runs; then its last parameter is the memory for that. */
+  readonly reports?: readonly ReportSite[];
 }
 
 class CpuBuffer implements DeviceBuffer {
@@ -37,14 +41,17 @@ class CpuExecutable implements Executable {
   readonly name: string;
   readonly slots: readonly number[];
   readonly sizes: readonly number[];
+  readonly reports: readonly ReportSite[] | undefined;
   constructor(
     meta: KernelMeta,
     readonly address: number,
     readonly owner: CpuDriver,
   ) {
     this.name = meta.name;
-    this.slots = meta.params.map(([what, kind]) => (what === "buffer" ? BUFFER : SLOT[kind]));
-    this.sizes = meta.params.map(([what, kind]) => (what === "buffer" ? bytesOf(kind) : 0));
+    this.reports = meta.reports;
+    const params = meta.reports ? meta.params.slice(0, -1) : meta.params;
+    this.slots = params.map(([what, kind]) => (what === "buffer" ? BUFFER : SLOT[kind]));
+    this.sizes = params.map(([what, kind]) => (what === "buffer" ? bytesOf(kind) : 0));
   }
 }
 
@@ -60,6 +67,9 @@ export class CpuDriver implements Driver {
   private readonly doubles: Float64Array;
   private readonly live = new Set<CpuBuffer>();
   private allocated = 0;
+  private reports:
+    | { readonly address: number; readonly words: Int32Array; readonly read: Reports }
+    | undefined;
 
   constructor(
     private readonly native: Native,
@@ -111,6 +121,7 @@ export class CpuDriver implements Driver {
   }
 
   readSync(src: DeviceBuffer, byteOffset: number, bytes: number): Uint8Array {
+    this.reports?.read.check();
     const at = this.range(src, byteOffset, bytes, "read");
     const out = new Uint8Array(bytes);
     if (bytes) this.native.copyOut(out, at, bytes);
@@ -178,18 +189,41 @@ export class CpuDriver implements Driver {
           break;
       }
     }
+    if (exe.reports) this.putAddress(FIRST + slots.length, this.reporting().address);
     if (this.native.launch(this.pool) !== 0)
       throw new OutOfMemoryError(`out of memory on the cpu chip: no scratch for the threads of ${exe.name}`);
+    if (exe.reports) {
+      const { read, words } = this.reporting();
+      read.drain(exe.name, exe.reports, words, [gridX, gridY, gridZ]);
+    }
+  }
+
+  /** Memory for what kernels report, made for the first that does. */
+  private reporting(): NonNullable<CpuDriver["reports"]> {
+    if (!this.reports) {
+      const address = this.native.alloc(REPORT_WORDS * 4);
+      if (!address) throw new OutOfMemoryError("out of memory on the cpu chip: none for what kernels report");
+      const words = new Int32Array(this.native.view(address, REPORT_WORDS * 4)).fill(0);
+      this.reports = { address, words, read: new Reports() };
+    }
+    return this.reports;
   }
 
   /** Launches have run when they return. */
   sync(): Promise<void> {
-    return Promise.resolve();
+    try {
+      this.reports?.read.check();
+      return Promise.resolve();
+    } catch (e) {
+      return Promise.reject(e);
+    }
   }
 
   close(): void {
     if (!this.pool) return;
     for (const b of [...this.live]) this.free(b);
+    if (this.reports) this.native.free(this.reports.address);
+    this.reports = undefined;
     this.native.close(this.pool);
     this.pool = 0;
   }

@@ -20,6 +20,8 @@ export interface Native {
   copyIn(to: number, from: Uint8Array, bytes: number): void;
   copyOut(to: Uint8Array, from: number, bytes: number): void;
   copy(to: number, from: number, bytes: number): void;
+  /** Memory shared with the C side; invalid once it is freed. */
+  view(address: number, bytes: number): ArrayBuffer;
   /** The launch block of a pool, as memory shared with it; invalid once the pool is closed. */
   block(pool: number): ArrayBuffer;
 }
@@ -62,6 +64,7 @@ export function loadNative(c: Compiler): Native {
     copyIn: bind("copy", "void", "intptr_t", "const uint8_t *", "int64_t"),
     copyOut: bind("copy", "void", "uint8_t *", "intptr_t", "int64_t"),
     copy: bind("copy", "void", "intptr_t", "intptr_t", "int64_t"),
+    view: (address, bytes) => koffi.view(BigInt(address), bytes),
     block: (pool) => koffi.view(BigInt(pool), LAUNCH.slots * 8),
   };
 }

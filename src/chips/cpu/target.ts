@@ -4,6 +4,7 @@ import type { Func } from "../../compiler/ir/index.js";
 import type { VectorShape } from "../../compiler/lower/simd/form.js";
 import type { Form } from "../../compiler/lower/simd/form.js";
 import { lowerSimd } from "../../compiler/lower/simd/index.js";
+import { lowerReports, type ReportSite } from "../../compiler/passes/index.js";
 import type { Artifact, Target } from "../../compiler/target.js";
 import { type Compiler, compileLibrary, compileLibraryAsync, libraryFlags } from "./compiler.js";
 import type { KernelMeta } from "./driver.js";
@@ -36,27 +37,30 @@ export class CpuTarget implements Target {
   }
 
   compile(func: Func): Artifact {
-    return this.compileForm(lowerSimd(func, this.shape));
+    const { func: lowered, sites } = lowerReports(func);
+    return this.compileForm(lowerSimd(lowered, this.shape), sites);
   }
 
   /** {@link compile} with the C compiler beside this process. */
   async compileAsync(func: Func): Promise<Artifact> {
-    const form = lowerSimd(func, this.shape);
+    const { func: lowered, sites } = lowerReports(func);
+    const form = lowerSimd(lowered, this.shape);
     const text = printC(form, this.compiler.features);
-    return this.artifact(form, text, await compileLibraryAsync(this.compiler, form.name, text));
+    return this.artifact(form, text, await compileLibraryAsync(this.compiler, form.name, text), sites);
   }
 
   /** {@link compile} from the lowered form on. Throws CompileError. */
-  compileForm(form: Form): Artifact {
+  compileForm(form: Form, sites: readonly ReportSite[] = []): Artifact {
     const text = printC(form, this.compiler.features);
-    return this.artifact(form, text, compileLibrary(this.compiler, form.name, text));
+    return this.artifact(form, text, compileLibrary(this.compiler, form.name, text), sites);
   }
 
-  private artifact(form: Form, text: string, bytes: Uint8Array): Artifact {
+  private artifact(form: Form, text: string, bytes: Uint8Array, sites: readonly ReportSite[]): Artifact {
     const meta: KernelMeta = {
       name: form.name,
       frameBytes: form.frameBytes,
       params: form.params.map((p) => (p.kind === "buffer" ? ["buffer", p.mem] : ["scalar", p.reg])),
+      ...(sites.length ? { reports: sites } : {}),
     };
     return { bytes, meta: { ...meta }, text };
   }

@@ -1,6 +1,7 @@
 // A printed Form with what the driver must know of it: the chip's artifact.
 
 import type { Form } from "../../compiler/lower/simd/form.js";
+import type { ReportSite } from "../../compiler/passes/index.js";
 import type { Artifact } from "../../compiler/target.js";
 import type { KernelMeta, ScalarCode } from "./driver.js";
 import { MEM_BYTES } from "./emit-memory.js";
@@ -14,7 +15,11 @@ export interface WasmFeatures {
 }
 
 /** A Form as an artifact. */
-export function compileForm(form: Form, { relaxed, shared }: WasmFeatures): Artifact {
+export function compileForm(
+  form: Form,
+  { relaxed, shared }: WasmFeatures,
+  sites: readonly ReportSite[] = [],
+): Artifact {
   const printed = printForm(form, { relaxed, memory: { min: 1, max: 65536, shared } });
   const meta: KernelMeta = {
     name: form.name,
@@ -24,6 +29,7 @@ export function compileForm(form: Form, { relaxed, shared }: WasmFeatures): Arti
       if (p.kind === "buffer") return MEM_BYTES[p.mem];
       return p.reg === "i32" ? (p.mem as ScalarCode) : p.reg;
     }),
+    ...(sites.length ? { reports: sites } : {}),
   };
   return {
     bytes: printed.bytes,

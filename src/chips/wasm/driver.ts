@@ -1,8 +1,10 @@
 // The driver: one WebAssembly memory for all buffers, kernels as modules over it, launches on all threads.
 // Everything has happened when a call returns, so reading needs no waiting.
 
+import { REPORT_WORDS, type ReportSite } from "../../compiler/passes/index.js";
 import type { Artifact } from "../../compiler/target.js";
 import { type DeviceBuffer, type Driver, type Executable, OutOfMemoryError } from "../../runtime/driver.js";
+import { Reports } from "../../runtime/reports.js";
 import { Allocator, type Block } from "./allocator.js";
 import { compileModule, MARK_BYTES, markedBytes, optimiseModule } from "./compile.js";
 import { Pool, type Run, type SharedCode } from "./pool.js";
@@ -37,6 +39,8 @@ export interface KernelMeta {
   readonly nanoseconds: number;
   /** Each parameter: a buffer's element bytes, or how a scalar is written. */
   readonly params: readonly (number | ScalarCode)[];
+  /** What it reports while it runs; then its last parameter is the memory for that. */
+  readonly reports?: readonly ReportSite[];
 }
 export type ScalarCode = "i8" | "u8" | "i16" | "u16" | "i32" | "i64" | "f32" | "f64" | "mask";
 
@@ -96,6 +100,7 @@ export class WasmDriver implements Driver {
   private readonly allocator: Allocator;
   private readonly pool: Pool | undefined;
   private kernels = 0;
+  private reports: { readonly place: Block; readonly read: Reports } | undefined;
   private frames: Block | undefined;
   private frameStride = 0;
   private closed = false;
@@ -183,6 +188,7 @@ export class WasmDriver implements Driver {
   }
 
   readSync(src: DeviceBuffer, byteOffset: number, bytes: number): Uint8Array {
+    this.reports?.read.check();
     const at = this.at(src, byteOffset, bytes);
     const copy = new Uint8Array(bytes);
     copy.set(this.u8.subarray(at, at + bytes));
@@ -231,8 +237,10 @@ export class WasmDriver implements Driver {
     offsets: readonly number[],
   ): void {
     const { i32 } = this;
-    const { params } = kernel.meta;
-    for (let i = 0; i < params.length; i++) {
+    const { params, reports } = kernel.meta;
+    const count = reports ? params.length - 1 : params.length;
+    if (reports) i32[2 * (GRID_SLOTS + count)] = this.reportWords().byteOffset;
+    for (let i = 0; i < count; i++) {
       const code = params[i]!;
       const word = 2 * (GRID_SLOTS + i);
       if (typeof code === "number") {
@@ -274,6 +282,14 @@ export class WasmDriver implements Driver {
     }
   }
 
+  /** Memory for what kernels report, made for the first that does. */
+  private reportWords(): Int32Array {
+    const fresh = this.reports === undefined;
+    this.reports ??= { place: this.place(REPORT_WORDS * 4), read: new Reports() };
+    const words = new Int32Array(this.memory.buffer, this.reports.place.address, REPORT_WORDS);
+    return fresh ? words.fill(0) : words;
+  }
+
   private needFrames(bytes: number): void {
     if (bytes <= this.frameStride) return;
     if (this.frames) this.allocator.free(this.frames);
@@ -298,6 +314,7 @@ export class WasmDriver implements Driver {
     if (!(total <= MAX_PROGRAMS))
       throw new RangeError(`wasm: ${kernel.name}: a grid of ${total} programs; at most ${MAX_PROGRAMS}`);
     this.needFrames(kernel.meta.frameBytes);
+    if (kernel.meta.reports) this.reportWords();
     const { i32, pool } = this;
     i32[0] = gridX;
     i32[2] = gridY;
@@ -331,11 +348,17 @@ export class WasmDriver implements Driver {
       });
     }
     if (!kernel.optimised) kernel.worked += 1e6 * Math.max(0, took) * total;
+    if (kernel.meta.reports) {
+      const words = this.reportWords();
+      this.reports!.read.drain(kernel.name, kernel.meta.reports, words, [gridX, gridY, gridZ]);
+    }
     // A launch that was interrupted, or a coarse clock, must not count for much.
     if (took >= 0) kernel.programTime += (Math.min(1e6 * took, 8 * Math.max(guess, 1)) - guess) / 4;
   }
 
-  async sync(): Promise<void> {}
+  async sync(): Promise<void> {
+    this.reports?.read.check();
+  }
 
   close(): void {
     this.closed = true;

@@ -2,6 +2,7 @@
 
 import type { Func } from "../../compiler/ir/index.js";
 import { lowerSimd } from "../../compiler/lower/simd/index.js";
+import { lowerReports } from "../../compiler/passes/index.js";
 import type { Artifact, Target } from "../../compiler/target.js";
 import { compileForm, type WasmFeatures } from "./artifact.js";
 
@@ -18,6 +19,11 @@ export class WasmTarget implements Target {
   }
 
   compile(func: Func): Artifact {
-    return compileForm(lowerSimd(func, { bytes: 16, registers: 16, address32: true }), this.features);
+    const { func: lowered, sites } = lowerReports(func);
+    return compileForm(
+      lowerSimd(lowered, { bytes: 16, registers: 16, address32: true }),
+      this.features,
+      sites,
+    );
   }
 }

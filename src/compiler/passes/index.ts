@@ -9,3 +9,4 @@ export * from "./simplify.js";
 export * from "./analyze-axes.js";
 export * from "./differentiate.js";
 export * from "./widen-offsets.js";
+export * from "./reports.js";

@@ -67,8 +67,9 @@ export const compileTime = {
     return undefined;
   }),
   /**
-   * Claims that a condition holds for every element, while the kernel runs. The interpreter checks it and stops with the
-   * kernel, the program, the element and the author's line; compiled chips leave it out.
+   * Claims that a condition holds for every element, while the kernel runs. Where it does not, an error names the
+   * kernel, the program, the element and the author's line: the interpreter throws it at once, `cpu` and `wasm` when
+   * memory is next read or the chip waited for. Only kernels that use it pay for it.
    * @example tl.deviceAssert(index < rows, "index out of range");
    */
   deviceAssert: fn<(condition: boolean, message?: string) => void>(
@@ -86,7 +87,8 @@ export const compileTime = {
     },
   ),
   /**
-   * Prints scalars and tiles while the kernel runs, after a label. The interpreter prints; compiled chips leave it out.
+   * Prints scalars and tiles while the kernel runs, after a label and the program's id. `cpu` and `wasm` print once the
+   * launch has run, up to 65,000 values of it.
    * @example tl.devicePrint("row", row, v);
    */
   devicePrint: fn<(label: string, ...values: (number | boolean)[]) => void>(

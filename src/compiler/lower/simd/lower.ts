@@ -179,7 +179,7 @@ function paramOf(name: string, v: Value): FormParam {
  */
 export function lowerSimd(original: Func, shape: VectorShape): Form {
   const func = cloneFunc(original);
-  // Compiled code has no way back to the author's line: the interpreter is the debugger.
+  // What a chip reports it has turned into stores (`passes/reports`).
   walk(func.body, (op) => {
     if (op.opcode === "assert" || op.opcode === "print") op.erase();
   });
