@@ -36,14 +36,33 @@ const product = kernel(
   "matmul",
 );
 
-/**
- * The power of two up to `most` that cuts `n` into blocks with little padding: the largest one whose padded
- * length is within a quarter of the least.
- */
+/** What a block costs besides its rows: the other side of the product is packed for each block anew. */
+const BLOCK_COST = 16;
+
+/** The power of two from `least` to `most` that cuts `n` into blocks with little padding, and few of them. */
 export function blockFor(n: number, most: number, least: number): number {
   const fits = Math.max(least, Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(n, 1)))));
-  for (let b = fits; b > least; b /= 2) if (Math.ceil(n / b) * b <= n * 1.25) return b;
-  return least;
+  const cost = (b: number): number => Math.ceil(n / b) * (b + BLOCK_COST);
+  let best = fits;
+  for (let b = fits / 2; b >= least; b /= 2) if (cost(b) < cost(best)) best = b;
+  return best;
+}
+
+/** Blocks of the result are not cut below this for the sake of more threads. */
+const LEAST_SHARED = 64 * 64;
+/** From so many blocks a thread on, what is left over at the end is little. */
+const BLOCKS_PER_THREAD = 4;
+
+/** Halves blocks of the result until the threads have about the same number of them. */
+function shareBlocks(
+  threads: number,
+  { batch, M, N }: { readonly batch: number; readonly M: number; readonly N: number },
+  [BM, BN]: readonly [number, number],
+): readonly [number, number] {
+  const blocks = batch * Math.ceil(M / BM) * Math.ceil(N / BN);
+  const even = blocks % threads === 0 || blocks >= threads * BLOCKS_PER_THREAD;
+  if (even || BM * BN <= LEAST_SHARED) return [BM, BN];
+  return shareBlocks(threads, { batch, M, N }, BN > BM ? [BM, BN / 2] : [BM / 2, BN]);
 }
 
 /** A matrix, or a batch of them (`batchStride` 0 repeats one): a tensor and the strides of its last two dimensions. */
@@ -99,8 +118,8 @@ export function launchProduct(
   if (batch === 0 || M === 0 || N === 0) return;
   const { dtype, chip } = c.tensor;
   const [mostM, mostN, mostK] = block ?? dotBlockFor(chip, dtype, M, N, K);
-  const BM = blockFor(M, mostM, 1);
-  const BN = blockFor(N, mostN, 8);
+  const whole = [blockFor(M, mostM, 1), blockFor(N, mostN, 8)] as const;
+  const [BM, BN] = shareBlocks(chip.capabilities.threads, size, whole);
   const BK = blockFor(K, mostK, 8);
   product.launch([Math.ceil(M / BM), Math.ceil(N / BN), batch], {
     a: a.tensor,

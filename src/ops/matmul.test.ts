@@ -43,6 +43,22 @@ await onEachChip((chip) => {
     expect(await worst(mm(a, wide), a, wide)).toBeLessThan(1e-6);
   });
 
+  it("is exact on whole numbers in several large blocks, the last of each not full", async () => {
+    if (chip === "interpreter") return;
+    const [M, K, N] = [300, 290, 530];
+    const whole = (shape: [number, number], seed: number): Tensor =>
+      tensor(
+        Array.from({ length: shape[0] * shape[1] }, (_, i) => ((i * seed) % 17) - 8),
+        { shape, dtype: "f32" },
+      );
+    const [a, b] = [whole([M, K], 7), whole([K, N], 11)];
+    expect(await worst(mm(a, b), a, b)).toBe(0);
+    const [at, bt] = [whole([K, M], 5).t(), whole([N, K], 13).t()];
+    expect(await worst(mm(at, bt), at, bt)).toBe(0);
+    expect(await worst(mm(a, bt), a, bt)).toBe(0);
+    expect(await worst(mm(at, b), at, b)).toBe(0);
+  });
+
   it("of nothing is zeros", async () => {
     const a = tensor([], { dtype: "f32", shape: [2, 0] });
     expect(await numbers(mm(a, a.t()))).toEqual([0, 0, 0, 0]);

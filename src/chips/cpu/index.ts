@@ -48,14 +48,14 @@ function findParts(): Parts {
 
 const describe = (c: Compiler): string => c.version + (c.units ? `, ${c.units}` : "");
 
-function capabilities(compiler: Compiler, threads: number): Capabilities {
+function capabilities(threads: number): Capabilities {
   return {
     syncRead: true,
     f64: true,
     i64: true,
     threads,
     elementsPerProgram: 16384,
-    dotBlock: compiler.features.vectorBytes === 64 ? [96, 64, 256] : [64, 64, 256],
+    dotBlock: [64, 64, 256],
     maxBufferBytes: builtin("node:os")!.totalmem(),
     maxGrid: [2147483647, 65535, 65535],
   };
@@ -90,7 +90,7 @@ export const entry: ChipEntry = {
       name: "cpu",
       target: new CpuTarget(compiler),
       driver: new CpuDriver(native, threads),
-      capabilities: capabilities(compiler, threads),
+      capabilities: capabilities(threads),
       tuning,
       description: `${threads} thread${threads === 1 ? "" : "s"}, ${describe(compiler)}, ${compiler.features.vectorBytes * 8}-bit vectors`,
     };

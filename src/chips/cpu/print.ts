@@ -2,15 +2,25 @@
 // mean stands in `lower/simd/form.ts`, how values convert in `convert.ts`.
 
 import { CompileError } from "../../compiler/target.js";
-import type { Form, Mem, MemKind, Operand, Reg, RegType, Stmt } from "../../compiler/lower/simd/form.js";
+import type {
+  Form,
+  Mem,
+  MemKind,
+  Operand,
+  Panel,
+  Reg,
+  RegType,
+  Stmt,
+} from "../../compiler/lower/simd/form.js";
 import { blend, convert, convertLanes, floatToHalf, halfToFloat } from "./convert.js";
+import { fitsOuterProducts, outerProducts } from "./products.js";
 import { extreme, fma, round, sqrt } from "./floats.js";
 import { atomic, loadMasked, loadVector, storeMasked, storeVector } from "./memory.js";
 import { analyzeRegisters, eachStmt, type Registers } from "./registers.js";
 import { bytesOf, type CKind, type Features, intOf, list, literal, Unit, unsignedOf } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 3;
+export const PRINTER_VERSION = 4;
 
 /** Slots of 8 bytes before the first parameter in the argument block: the grid's x, y, z. */
 export const ARGUMENT_SLOTS = 3;
@@ -149,6 +159,12 @@ class FormPrinter {
         this.atomic(s);
         break;
       case "for": {
+        if (s.products && fitsOuterProducts(this.u.features, s.products)) {
+          const { sums } = s.products;
+          const address = (p: Panel): string => this.address(p.mem, p.kind, p.at);
+          this.emit(outerProducts(s.products, (r, v) => this.name(sums[r]![v]!), address));
+          break;
+        }
         // A 64-bit counter for a 32-bit variable: it cannot wrap, and the C compiler sees that the loop ends.
         const t = `t${this.temporaries++}`;
         // Bounds in registers are read once; the body may assign them.

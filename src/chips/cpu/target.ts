@@ -3,6 +3,7 @@
 import type { Func } from "../../compiler/ir/index.js";
 import type { VectorShape } from "../../compiler/lower/simd/form.js";
 import type { Form } from "../../compiler/lower/simd/form.js";
+import { hasOuterProducts, OUTER_BLOCK } from "./products.js";
 import { lowerSimd } from "../../compiler/lower/simd/index.js";
 import { lowerReports, type ReportSite } from "../../compiler/passes/index.js";
 import type { Artifact, Target } from "../../compiler/target.js";
@@ -33,6 +34,7 @@ export class CpuTarget implements Target {
       address32: false,
       // Single instructions with AVX2. Elsewhere the lowering's own loops are as good.
       maskedMemory: features.x86 && features.vectorBytes === 32,
+      ...(hasOuterProducts(features) ? { outerProducts: OUTER_BLOCK } : {}),
     };
   }
 

@@ -9,11 +9,11 @@ export const tuning: TuningTable = {
     "matmul": [
       {
         "when": {
-          "machine": "512-bit vectors"
+          "M": "65.."
         },
         "use": {
-          "BM": 96,
-          "BN": 64,
+          "BM": 256,
+          "BN": 512,
           "BK": 256
         }
       },

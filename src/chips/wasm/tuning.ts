@@ -8,6 +8,16 @@ export const tuning: TuningTable = {
   "kernels": {
     "matmul": [
       {
+        "when": {
+          "M": "65.."
+        },
+        "use": {
+          "BM": 256,
+          "BN": 512,
+          "BK": 256
+        }
+      },
+      {
         "use": {
           "BM": 64,
           "BN": 64,

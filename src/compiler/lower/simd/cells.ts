@@ -4,7 +4,9 @@
 
 import type { Op, Value } from "../../ir/index.js";
 import { numel } from "../../ir/index.js";
-import type { Cell, Frame } from "./frame.js";
+import { panelsOfLeft, panelsOfRight } from "./dot.js";
+import type { VectorShape } from "./form.js";
+import { type Cell, type Frame, NO_PANELS, type Panels } from "./frame.js";
 import { dtypeOf, isScalarValue, regKind, shapeOf, squeeze } from "./kinds.js";
 import { isIdentity } from "./maps.js";
 import type { BlockPlan } from "./plan.js";
@@ -25,11 +27,17 @@ export function assignCells(
   cells: Map<Value, Cell>,
   frame: Frame,
   carried: readonly (Value | undefined)[],
+  vectors: VectorShape,
 ): { moves: Move[]; copies: Map<object, Cell> } {
   const moves: Move[] = [];
   const copies = new Map<object, Cell>();
   const fresh = (v: Value): Cell =>
-    frame.cell(regKind(dtypeOf(v)), numel(shapeOf(v)), hasFreeLayout(plan, v));
+    frame.cell(
+      regKind(dtypeOf(v)),
+      numel(shapeOf(v)),
+      hasFreeLayout(plan, v),
+      panelsFor(plan, v, homes.get(v), vectors),
+    );
 
   for (const [i, { step, root }] of plan.yields) {
     const cell = cells.get(root.target!)!;
@@ -71,6 +79,18 @@ function hasFreeLayout(plan: BlockPlan, v: Value): boolean {
     // The right side of a product of one row is walked along its columns.
     return b === v ? a !== v && shapeOf(a!)[0] === 1 : a === v;
   });
+}
+
+/** The panels that suit the only reader of a matrix, a `dot`. */
+function panelsFor(plan: BlockPlan, v: Value, home: number | undefined, vectors: VectorShape): Panels {
+  const op = defOf(v);
+  if (!op || !isLazy(op) || shapeOf(v).length !== 2 || squeeze(shapeOf(v)).length !== 2) return NO_PANELS;
+  const readers = (plan.demands.get(v) ?? []).filter((d) => !(d.map && d.at === home));
+  const reader = readers.length === 1 ? plan.steps.find((s) => s.at === readers[0]!.at)?.op : undefined;
+  if (reader?.opcode !== "dot" || readers[0]!.map) return NO_PANELS;
+  const [a, b] = reader.operands;
+  if (a === b) return NO_PANELS;
+  return b === v ? panelsOfRight(reader, vectors) : a === v ? panelsOfLeft(reader, vectors) : NO_PANELS;
 }
 
 interface Chain {

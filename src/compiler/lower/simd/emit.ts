@@ -1,7 +1,7 @@
 // Builds statements of the form: registers, a current statement list, and folding of literals on the way.
 // It knows nothing about tiles or dtypes.
 
-import type { Mem, MemKind, Operand, Reg, RegKind, RegOp, Stmt } from "./form.js";
+import type { Mem, MemKind, Operand, OuterProducts, Reg, RegKind, RegOp, Stmt } from "./form.js";
 import { foldOp } from "./fold.js";
 import { is64Kind } from "./kinds.js";
 
@@ -117,7 +117,13 @@ export class Emitter {
   }
 
   /** A counting loop of i32; a single turn is emitted without a loop. */
-  loop(lo: Operand, hi: Operand, step: number, body: (iv: Operand) => void): void {
+  loop(
+    lo: Operand,
+    hi: Operand,
+    step: number,
+    body: (iv: Operand) => void,
+    extra: { products?: OuterProducts } = {},
+  ): void {
     if (typeof lo === "number" && typeof hi === "number" && hi - lo <= step) {
       if (hi > lo) body(lo);
       return;
@@ -125,7 +131,7 @@ export class Emitter {
     const iv = this.reg("i32");
     const list: Stmt[] = [];
     this.inside(list, () => body(iv));
-    this.out.push({ s: "for", iv, lo, hi, step, body: list });
+    this.out.push({ s: "for", iv, lo, hi, step, body: list, ...extra });
   }
 
   when(test: Operand, then: () => void, otherwise?: () => void): void {

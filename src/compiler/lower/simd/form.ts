@@ -165,6 +165,8 @@ export type Stmt =
       readonly hi: Operand;
       readonly step: Operand;
       readonly body: readonly Stmt[];
+      /** What the loop computes, for printers that have code of their own for it; the body computes just that. */
+      readonly products?: OuterProducts;
     }
   | {
       readonly s: "while";
@@ -178,6 +180,27 @@ export type Stmt =
       readonly then: readonly Stmt[];
       readonly else: readonly Stmt[];
     };
+
+/**
+ * `steps` outer products of a few elements and a few vectors, added up in registers: the innermost loop of a matrix
+ * product. `sums[r][v] += left[r, k] * right[k, v]` for `k` from 0 to `steps`, where `left[r, k]` is the element at
+ * `at + r * row + k * step`, spread over the lanes, and `right[k, v]` the vector that starts at `at + v * row + k * step`.
+ */
+export interface OuterProducts {
+  readonly sums: readonly (readonly Reg[])[];
+  readonly left: Panel;
+  readonly right: Panel;
+  readonly steps: number;
+}
+
+/** A packed operand of {@link OuterProducts}: where it starts and its strides, in elements. */
+export interface Panel {
+  readonly mem: Mem;
+  readonly kind: "f32" | "f64";
+  readonly at: Operand;
+  readonly row: number;
+  readonly step: number;
+}
 
 /** One ABI parameter of the kernel, in order. */
 export type FormParam =
@@ -204,4 +227,6 @@ export interface VectorShape {
   readonly address32: boolean;
   /** Loads and stores of 32- and 64-bit elements take a mask. Default: no; then the lowering writes them out. */
   readonly maskedMemory?: boolean;
+  /** The printer has code of its own for {@link OuterProducts} that keeps this many sums in registers. */
+  readonly outerProducts?: { readonly rows: number; readonly vectors: number };
 }

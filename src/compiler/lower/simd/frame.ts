@@ -4,14 +4,30 @@
 import type { Mem, RegKind } from "./form.js";
 import { KIND_BYTES } from "./kinds.js";
 
-/** Room for a packed tile, row-major unless `columns` says that a matrix stands column by column. */
+/**
+ * Room for a packed tile, row-major unless a writer chose otherwise: a matrix may stand column by column, and in panels, a
+ * few columns of it (rows, if it stands column by column) packed together and one panel after another. A panel is
+ * read from its start to its end, where whole rows would lie far apart and share few sets of the cache.
+ */
 export interface Cell {
   readonly kind: RegKind;
   readonly count: number;
   /** Only `dot` and loop nests read the cell: its first writer chooses the layout. */
   readonly freeLayout: boolean;
+  /** What a panel holds if the matrix stands row by row, and if it stands column by column; 0: it is one panel. */
+  readonly panels: Panels;
   columns: boolean;
 }
+
+export interface Panels {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+export const NO_PANELS: Panels = { rows: 0, columns: 0 };
+
+/** Columns (or rows) in a panel of the cell as it stands; 0: it is one panel. */
+export const panelOf = (cell: Cell): number => (cell.columns ? cell.panels.columns : cell.panels.rows);
 
 interface Life {
   first: number;
@@ -26,8 +42,8 @@ export class Frame {
   private readonly loops: Life[] = [];
   private readonly patches: { mem: { frame: number }; cell: Cell; extra: number }[] = [];
 
-  cell(kind: RegKind, count: number, freeLayout = false): Cell {
-    return { kind, count, freeLayout, columns: false };
+  cell(kind: RegKind, count: number, freeLayout = false, panels = NO_PANELS): Cell {
+    return { kind, count, freeLayout, panels, columns: false };
   }
 
   /** The next step begins. */

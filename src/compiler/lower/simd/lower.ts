@@ -65,7 +65,7 @@ export class BlockCode {
   ) {
     this.plan = new BlockPlan(block, unit.ids, unit.costs);
     this.homes = settle(this.plan);
-    const { moves, copies } = assignCells(this.plan, this.homes, unit.cells, unit.frame, carried);
+    const { moves, copies } = assignCells(this.plan, this.homes, unit.cells, unit.frame, carried, unit.shape);
     this.moves = moves;
     this.copies = copies;
     this.waiting = [...this.plan.scalars];

@@ -7,7 +7,7 @@ import { chooseAxis } from "./axis.js";
 import { type Emitter, isReg, TooWide } from "./emit.js";
 import { elementwise } from "./elementwise.js";
 import type { Operand, RegKind, Stmt } from "./form.js";
-import type { Cell } from "./frame.js";
+import { type Cell, panelOf } from "./frame.js";
 import { dtypeOf, isScalarValue, literal, memKind, regKind, shapeOf } from "./kinds.js";
 import type { BlockCode } from "./lower.js";
 import { type AxisMap, isView, mapKey, operandMap, rowMajor } from "./maps.js";
@@ -336,6 +336,10 @@ export class Nest {
   cellIndex(cell: Cell, shape: readonly number[], map: AxisMap, ctx: Context | undefined): Operand {
     const strides = this.cellStrides(cell, shape, map);
     const { e } = this;
+    // From one panel to the next it is further than the stride within a panel says.
+    const panel = panelOf(cell);
+    const across = panel ? map[cell.columns ? 0 : 1]! : -1;
+    const jump = panel ? (shape[cell.columns ? 1 : 0]! - 1) * panel : 0;
     let at: Operand = 0;
     let key = "c";
     let place = this.levels[0]!;
@@ -345,9 +349,13 @@ export class Nest {
       place = into;
       key += `,${axis}*${stride}`;
       const before = at;
-      at = this.memoized(place, key, () =>
-        e.op("add", "i32", 1, [before, e.op("mul", "i32", 1, [iv, stride])]),
-      );
+      if (axis === across) key += `/${panel}`;
+      at = this.memoized(place, key, () => {
+        const within = e.op("add", "i32", 1, [before, e.op("mul", "i32", 1, [iv, stride])]);
+        if (axis !== across) return within;
+        const index = e.op("shrU", "i32", 1, [iv, Math.log2(panel)]);
+        return e.op("add", "i32", 1, [within, e.op("mul", "i32", 1, [index, jump])]);
+      });
     };
     this.outer.forEach((a, i) => {
       if (strides[a]) add(this.levels[i + 1]!, a, this.levels[i + 1]!.iv);
@@ -356,10 +364,11 @@ export class Nest {
     return at;
   }
 
-  /** The strides of a packed tile along the axes of the space. */
+  /** The strides of a packed tile along the axes of the space; of one in panels, within a panel. */
   cellStrides(cell: Cell, shape: readonly number[], map: AxisMap): number[] {
     const strides: number[] = [];
-    const packed = cell.columns ? [1, shape[0]!] : rowMajor(shape);
+    const panel = panelOf(cell);
+    const packed = cell.columns ? [1, panel || shape[0]!] : panel ? [panel, 1] : rowMajor(shape);
     map.forEach((a, i) => {
       if (a >= 0) strides[a] = (strides[a] ?? 0) + packed[i]!;
     });

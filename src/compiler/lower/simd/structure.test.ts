@@ -8,7 +8,7 @@ import { buffer, Builder, Block, type DType, Func, scalar, type Value } from "..
 import type { KernelSource } from "../../source.js";
 import type { Form, Stmt } from "./form.js";
 import { nestedLists } from "./dead.js";
-import { registerBlock } from "./dot.js";
+import { registerBlock, rowBlocks } from "./dot.js";
 import { lowerSimd } from "./lower.js";
 import { showForm } from "./show.js";
 import { type Arg, expectSame, SHAPES } from "./testing/compare.js";
@@ -251,6 +251,7 @@ describe("dot", () => {
           [4, 4, 4],
           [8, 32, 16],
           [16, 2, 2],
+          [32, 64, 8],
         ] as const) {
           // `dim`s that are 1 are constants, as the launch would make them.
           const func = product.build({
@@ -284,6 +285,44 @@ describe("dot", () => {
     expect(registerBlock(16, 2, 2)).toEqual({ rows: 2, vectors: 2 });
     expect(registerBlock(16, 64, 1)).toEqual({ rows: 8, vectors: 1 });
     expect(registerBlock(32, 64, 8)).toEqual({ rows: 4, vectors: 4 });
+  });
+});
+
+describe("rows of a product", () => {
+  it("go in blocks of six and four, whatever their number", () => {
+    for (let m = 1; m <= 512; m *= 2)
+      for (const most of [1, 2, 4, 6, 8].filter((n) => n <= m)) {
+        const blocks = rowBlocks(m, most);
+        expect(blocks.reduce((n, [rows, count]) => n + rows * count, 0)).toBe(m);
+        expect(blocks.every(([rows, count]) => rows <= most && rows > 0 && count > 0)).toBe(true);
+      }
+    expect(rowBlocks(64, 6)).toEqual([
+      [6, 10],
+      [4, 1],
+    ]);
+    expect(rowBlocks(128, 6)).toEqual([
+      [6, 20],
+      [4, 2],
+    ]);
+  });
+
+  it("are handed to a chip with code of its own as one loop", () => {
+    const k = kernel({ a: ptr, b: ptr, c: ptr, B: constexpr }, ({ a, b, c, B }, tl) => {
+      const at = tl.col(tl.arange(0, B)) * B + tl.row(tl.arange(0, B));
+      tl.store(c + at, tl.dot(tl.load(a + at), tl.load(b + at), tl.zeros([B, B], "f32")));
+    });
+    const loops = all(lowerSimd(lowered(k, { B: 32 }), SHAPES["products"]!)).flatMap((s) =>
+      s.s === "for" && s.products ? [s.products] : [],
+    );
+    expect(loops.map((p) => [p.sums.length, p.sums[0]!.length, p.steps])).toEqual([
+      [6, 2, 32],
+      [4, 2, 32],
+    ]);
+    // The right side stands in panels of two vectors, the left one row by row.
+    expect(loops.map((p) => [p.left.row, p.left.step, p.right.row, p.right.step])).toEqual([
+      [32, 1, 8, 16],
+      [32, 1, 8, 16],
+    ]);
   });
 });
 

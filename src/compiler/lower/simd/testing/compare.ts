@@ -14,6 +14,7 @@ export const SHAPES: Readonly<Record<string, VectorShape>> = {
   wasm: { bytes: 16, registers: 16, address32: true },
   avx2: { bytes: 32, registers: 16, address32: false },
   masked: { bytes: 32, registers: 16, address32: false, maskedMemory: true },
+  products: { bytes: 32, registers: 16, address32: false, outerProducts: { rows: 6, vectors: 2 } },
 };
 
 /** What the elements of a buffer are, or a scalar. */
