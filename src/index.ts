@@ -11,6 +11,8 @@ export {
   constant,
   constexpr,
   dim,
+  f8e4m3,
+  f8e5m2,
   f16,
   f32,
   f64,

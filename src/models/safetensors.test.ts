@@ -7,6 +7,8 @@ const sample = new Map<string, TensorBytes>([
   ["b", { dtype: "f32", shape: [2, 3], data: new Uint8Array(new Float32Array([1, 2, 3, 4, 5, 6]).buffer) }],
   ["a", { dtype: "i64", shape: [], data: new Uint8Array(new BigInt64Array([7n]).buffer) }],
   ["empty", { dtype: "bf16", shape: [0, 4], data: new Uint8Array(0) }],
+  ["d", { dtype: "f8e4m3", shape: [2], data: new Uint8Array([0x38, 0x7f]) }],
+  ["e", { dtype: "f8e5m2", shape: [1, 1], data: new Uint8Array([0x3c]) }],
   ["c", { dtype: "bool", shape: [3], data: new Uint8Array([1, 0, 1]) }],
 ]);
 

@@ -1,15 +1,14 @@
 // What writing at indices shares: copies to write into, the order of dtypes, in-place forms.
 
-import { type DType, operator, type Scalar, scalarTensor, type Tensor } from "../tensor/index.js";
+import { isNarrowFloat } from "../compiler/ir/dtype.js";
+import { operator, type Scalar, scalarTensor, type Tensor } from "../tensor/index.js";
 import { clone, copy_, toCopy } from "./cast.js";
 import type { PutMode } from "./index-kernels.js";
 import { computeDtype } from "./rows.js";
 
-const isHalf = (d: DType): boolean => d === "f16" || d === "bf16";
-
-/** A new tensor: `self`, changed by `write`, which gets a row-major tensor. Half sums are kept in f32. */
+/** A new tensor: `self`, changed by `write`, which gets a row-major tensor. Sums of narrow floats are kept in f32. */
 export function changed(self: Tensor, mode: PutMode, write: (y: Tensor) => void): Tensor {
-  if (mode === "set" || !isHalf(self.dtype)) {
+  if (mode === "set" || !isNarrowFloat(self.dtype)) {
     const out = clone(self);
     write(out);
     return out;

@@ -1,5 +1,6 @@
 // Relatives of the matrix product that are made of it: outer, inner, addmv, addr, addbmm.
 
+import { isNarrowFloat } from "../compiler/ir/dtype.js";
 import { roundTo } from "../compiler/ir/rounding.js";
 import {
   callOperator,
@@ -26,7 +27,7 @@ declare module "../tensor/tensor.js" {
 const times = (a: Tensor, b: Tensor): Tensor => callOperator("mul.Tensor", a, b) as Tensor;
 
 // Where PyTorch rounds half types on the way, so do these, since sums that cancel show it.
-const isHalf = (t: Tensor): boolean => t.dtype === "f16" || t.dtype === "bf16";
+const isNarrow = (t: Tensor): boolean => isNarrowFloat(t.dtype);
 const wide = (t: Tensor): Tensor => callOperator("_to_copy", t, { dtype: "f32" }) as Tensor;
 const narrow = (t: Tensor, like: Tensor): Tensor =>
   callOperator("_to_copy", t, { dtype: like.dtype }) as Tensor;
@@ -106,7 +107,7 @@ export const addbmm: Operator<(self: Tensor, batch1: Tensor, batch2: Tensor, opt
         throw new RangeError(
           `addbmm: shapes ${showShape(batch1.shape)} and ${showShape(batch2.shape)} do not fit`,
         );
-      if (isHalf(self) && b > 0) {
+      if (isNarrow(self) && b > 0) {
         let y = self;
         for (let i = 0; i < b; i++) {
           const product = mm(wide(batch1.select(0, i)), wide(batch2.select(0, i)));

@@ -1,7 +1,7 @@
 // The kernels of reductions and their launch: any strides, any dimensions, without a copy where the dimensions
 // collapse. What PyTorch calls them stands in `reduce.ts` and `extreme.ts`.
 
-import type { DType } from "../compiler/ir/index.js";
+import { type DType, isFloat } from "../compiler/ir/index.js";
 import { constexpr, f64, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 import { callOperator, empty, type Tensor } from "../tensor/index.js";
@@ -218,8 +218,7 @@ export function walk(x: Tensor, reduced: readonly number[], ordered = false): Wa
 }
 
 /** The dtype in which elements of `d` are compared. */
-export const orderDtype = (d: DType): DType =>
-  d === "f64" || d === "i64" ? d : d === "f32" || d === "f16" || d === "bf16" ? "f32" : "i32";
+export const orderDtype = (d: DType): DType => (d === "f64" || d === "i64" ? d : isFloat(d) ? "f32" : "i32");
 
 /** Where a search for the largest or smallest starts; `I64` limits do not fit into numbers. */
 export function startOf(kind: "max" | "min", d: DType): number {

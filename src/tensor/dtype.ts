@@ -1,7 +1,7 @@
 // Element types of tensors: names, PyTorch's promotion rules, the default dtype.
 // Sizes and classes of all kernel dtypes stand in `compiler/ir/dtype.ts`.
 
-import { DTYPES, isDType, type DType } from "../compiler/ir/index.js";
+import { DTYPES, isDType, isF8, type DType } from "../compiler/ir/index.js";
 
 export type { DType } from "../compiler/ir/index.js";
 
@@ -9,7 +9,9 @@ export type { DType } from "../compiler/ir/index.js";
 export type Scalar = number | bigint | boolean;
 
 /** The dtypes a tensor may have: a kernel's without the unsigned ones above 8 bits. */
-export const TENSOR_DTYPES = ["bool", "u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64"] as const;
+export const TENSOR_DTYPES = [
+  "bool", "u8", "i8", "i16", "i32", "i64", "f8e4m3", "f8e5m2", "f16", "bf16", "f32", "f64",
+] as const; // biome-ignore format: one line reads better
 export type TensorDType = (typeof TENSOR_DTYPES)[number];
 
 const FROM_TORCH: Readonly<Record<string, DType>> = {
@@ -20,6 +22,8 @@ const FROM_TORCH: Readonly<Record<string, DType>> = {
   float16: "f16",
   half: "f16",
   bfloat16: "bf16",
+  float8_e4m3fn: "f8e4m3",
+  float8_e5m2: "f8e5m2",
   int64: "i64",
   long: "i64",
   int32: "i32",
@@ -44,6 +48,8 @@ const TO_TORCH: Readonly<Record<DType, string>> = {
   u16: "uint16",
   u32: "uint32",
   u64: "uint64",
+  f8e4m3: "float8_e4m3fn",
+  f8e5m2: "float8_e5m2",
   f16: "float16",
   bf16: "bfloat16",
   f32: "float32",
@@ -82,12 +88,15 @@ export const category = (d: DType): 0 | 1 | 2 => (d === "bool" ? 0 : isFloatDTyp
 
 /**
  * The dtype that holds the values of both, by PyTorch's lattice: within a category the wider one, u8 with a signed
- * integer the next signed that holds both, f16 with bf16 f32, and a float beats any integer.
+ * integer the next signed that holds both, f16 with bf16 f32, and a float beats any integer. The floats of 8 bits
+ * meet no other dtype, as in PyTorch: convert first.
  *
  * @example promoteTypes("i64", "f16") // "f16"
  */
 export function promoteTypes(a: DType, b: DType): DType {
   if (a === b) return a;
+  if (isF8(a) || isF8(b))
+    throw new TypeError(`${a} and ${b} have no common dtype: convert one, as in x.to("f32")`);
   const ca = category(a);
   const cb = category(b);
   if (ca !== cb) return ca > cb ? a : b;
@@ -150,7 +159,7 @@ function raise(high: DType | undefined, low: DType | undefined): DType | undefin
   if (high === undefined) return low;
   if (low === undefined || category(high) >= category(low)) return high;
   // bool with a float of a lower weight takes that float, an integer with one likewise.
-  return low;
+  return promoteTypes(high, low);
 }
 
 /** Whether values may go from one dtype to another in place: not to a lower category. */

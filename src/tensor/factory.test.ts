@@ -51,6 +51,8 @@ describe("tensor", () => {
     expect(await as("bool")).toEqual([0, 1, 1, 1, 1, 1, 1]);
     expect(await as("f16")).toEqual([0, 1, -1, 300.75, -129, Infinity, 65504]);
     expect(await as("bf16")).toEqual([0, 1, -1, 300, -129, 2 ** 31, 65536]);
+    expect(await as("f8e4m3")).toEqual([0, 1, -1, 288, -128, NaN, NaN]);
+    expect(await as("f8e5m2")).toEqual([0, 1, -1, 320, -128, Infinity, Infinity]);
     expect([...(await tensor([2n ** 40n + 5n, -1n], { dtype: "i32" }).data())]).toEqual([5, -1]);
     expect([...(await tensor([2n ** 62n + 1n]).data())]).toEqual([2n ** 62n + 1n]);
   });

@@ -1,10 +1,10 @@
 // Numbers on the host and their bytes in memory: conversion between JavaScript's arrays and a dtype's storage form.
 
-import { bf16Bits, bf16FromBits, f16Bits, f16FromBits } from "../compiler/ir/rounding.js";
+import { NARROW_FLOATS } from "../compiler/ir/rounding.js";
 import type { DType, Scalar } from "./dtype.js";
 import { itemSize } from "./dtype.js";
 
-/** What reading gives: f16 and bf16 come as Float32Array, bool as Uint8Array. */
+/** What reading gives: floats of 8 and 16 bits come as Float32Array, bool as Uint8Array. */
 export type TensorData =
   | Float32Array
   | Float64Array
@@ -54,11 +54,13 @@ export function encode(values: ArrayLike<Scalar> | SourceArray, dtype: DType): U
     case "bool":
       for (let i = 0; i < n; i++) bytes[i] = Number(source[i]) !== 0 ? 1 : 0;
       break;
+    case "f8e4m3":
+    case "f8e5m2":
     case "f16":
     case "bf16": {
-      const out = new Uint16Array(bytes.buffer);
+      const out = patterns(bytes, dtype);
       const single = source instanceof Float32Array;
-      const bits = dtype === "f16" ? f16Bits : single ? bf16OfF32 : bf16Bits;
+      const bits = dtype === "bf16" && single ? bf16OfF32 : NARROW_FLOATS[dtype].bits;
       for (let i = 0; i < n; i++) out[i] = bits(Number(source[i]));
       break;
     }
@@ -79,6 +81,10 @@ export function encode(values: ArrayLike<Scalar> | SourceArray, dtype: DType): U
   }
   return bytes;
 }
+
+/** The bit patterns of narrow floats in storage bytes. */
+const patterns = (bytes: Uint8Array, dtype: DType): Uint8Array | Uint16Array =>
+  itemSize(dtype) === 1 ? bytes : new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
 
 function integerArray(
   bytes: Uint8Array,
@@ -142,15 +148,14 @@ export function decode(bytes: Uint8Array, dtype: DType): TensorData {
     case "u8":
     case "bool":
       return new Uint8Array(buffer, byteOffset, n);
+    case "f8e4m3":
+    case "f8e5m2":
     case "f16":
     case "bf16": {
-      const words = new Uint16Array(buffer, byteOffset, n);
+      const bits = patterns(aligned, dtype);
+      const { value } = NARROW_FLOATS[dtype];
       const out = new Float32Array(n);
-      if (dtype === "f16") {
-        for (let i = 0; i < n; i++) out[i] = f16FromBits(words[i]!);
-      } else {
-        for (let i = 0; i < n; i++) out[i] = bf16FromBits(words[i]!);
-      }
+      for (let i = 0; i < n; i++) out[i] = value(bits[i]!);
       return out;
     }
     default:

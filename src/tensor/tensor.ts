@@ -5,7 +5,7 @@ import { KERNEL_BUFFER, type KernelBuffer } from "../runtime/buffer.js";
 import type { Storage } from "../runtime/storage.js";
 import type { Chip, DeviceBuffer } from "../runtime/driver.js";
 import { backward, type BackwardOptions } from "./engine.js";
-import { itemSize, type DType } from "./dtype.js";
+import { isFloatDType, itemSize, type DType } from "./dtype.js";
 import { isContiguousLayout, normalizeDim, numelOf } from "./layout.js";
 import { assignGrad } from "./lifetime.js";
 import { AccumulateGrad, type Edge, type GradHook, type GradNode } from "./node.js";
@@ -145,13 +145,7 @@ export class Tensor implements KernelBuffer {
       if (value) return;
       throw new Error("only leaves can be switched: use detach() to get this tensor without its history");
     }
-    if (
-      value &&
-      this.dtype !== "f16" &&
-      this.dtype !== "bf16" &&
-      this.dtype !== "f32" &&
-      this.dtype !== "f64"
-    ) {
+    if (value && !isFloatDType(this.dtype)) {
       throw new TypeError(`only float tensors can require gradients, not ${this.dtype}`);
     }
     this.wantsGrad = value;

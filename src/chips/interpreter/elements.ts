@@ -1,7 +1,8 @@
 // How the interpreter keeps tiles: one typed array per value, whose element type does the wrapping and the
-// rounding. f16 and bf16 tiles are Float32Arrays that hold only values of their dtype.
+// rounding. Tiles of narrow floats are Float32Arrays that hold only values of their dtype.
 
-import { DTYPES, type DType } from "../../compiler/ir/index.js";
+import { DTYPES, type DType, isF8, isNarrowFloat } from "../../compiler/ir/index.js";
+import type { NarrowFloat } from "./narrow.js";
 
 /** The elements of a tile, row-major; a scalar is an array of one element. */
 export type Elements =
@@ -28,6 +29,8 @@ const TILE: Record<DType, Maker> = {
   u16: Uint16Array,
   u32: Uint32Array,
   u64: BigUint64Array,
+  f8e4m3: Float32Array,
+  f8e5m2: Float32Array,
   f16: Float32Array,
   bf16: Float32Array,
   f32: Float32Array,
@@ -37,12 +40,12 @@ const TILE: Record<DType, Maker> = {
 /** A zeroed tile of `n` elements. */
 export const elements = (dtype: DType, n: number): Elements => new TILE[dtype](n);
 
-/** A buffer's bytes as elements of `dtype`; f16 and bf16 as their 16-bit patterns. */
+/** A buffer's bytes as elements of `dtype`; narrow floats as their bit patterns. */
 export function memoryView(dtype: DType, data: ArrayBuffer): Elements {
   const bytes = DTYPES[dtype].bytes;
   const whole = data.byteLength - (data.byteLength % bytes);
-  const half = dtype === "f16" || dtype === "bf16";
-  const make = (half ? Uint16Array : TILE[dtype]) as new (
+  const patterns = isF8(dtype) ? Uint8Array : Uint16Array;
+  const make = (isNarrow(dtype) ? patterns : TILE[dtype]) as new (
     buffer: ArrayBuffer,
     offset: number,
     length: number,
@@ -76,5 +79,5 @@ export function fillElements(dst: Elements, value: number | bigint): void {
   (dst as Float64Array).fill(value as number);
 }
 
-/** Whether the dtype is kept as 32-bit floats that need rounding to 16 bits after each op. */
-export const isHalf = (d: DType): d is "f16" | "bf16" => d === "f16" || d === "bf16";
+/** Whether the dtype is kept as 32-bit floats that need rounding after each op. */
+export const isNarrow = (d: DType): d is NarrowFloat => isNarrowFloat(d);

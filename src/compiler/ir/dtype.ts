@@ -1,7 +1,10 @@
 // The element types of kernels: their names, sizes and classes.
 // It knows nothing about tensors; the promotion rules of PyTorch stand in `tensor/`.
 
-/** An element type of a kernel value. Tensors use all of them but `u16`, `u32` and `u64`. */
+/**
+ * An element type of a kernel value. Tensors use all of them but `u16`, `u32` and `u64`. `f8e4m3` is PyTorch's
+ * `float8_e4m3fn` (finite: no infinity, one NaN, largest value 448), `f8e5m2` the upper byte of an `f16`.
+ */
 export type DType =
   | "bool"
   | "i8"
@@ -12,6 +15,8 @@ export type DType =
   | "u16"
   | "u32"
   | "u64"
+  | "f8e4m3"
+  | "f8e5m2"
   | "f16"
   | "bf16"
   | "f32"
@@ -34,6 +39,8 @@ export const DTYPES: Readonly<Record<DType, DTypeInfo>> = {
   u16: { bytes: 2, bits: 16, kind: "uint" },
   u32: { bytes: 4, bits: 32, kind: "uint" },
   u64: { bytes: 8, bits: 64, kind: "uint" },
+  f8e4m3: { bytes: 1, bits: 8, kind: "float" },
+  f8e5m2: { bytes: 1, bits: 8, kind: "float" },
   f16: { bytes: 2, bits: 16, kind: "float" },
   bf16: { bytes: 2, bits: 16, kind: "float" },
   f32: { bytes: 4, bits: 32, kind: "float" },
@@ -44,4 +51,7 @@ export const isDType = (name: string): name is DType => Object.hasOwn(DTYPES, na
 export const isFloat = (d: DType): boolean => DTYPES[d].kind === "float";
 export const isInt = (d: DType): boolean => DTYPES[d].kind === "int" || DTYPES[d].kind === "uint";
 export const isSigned = (d: DType): boolean => DTYPES[d].kind === "int" || DTYPES[d].kind === "float";
+/** Floats of 8 and 16 bits: their arithmetic is done in f32, and each result rounded. */
+export const isNarrowFloat = (d: DType): boolean => isFloat(d) && DTYPES[d].bits < 32;
+export const isF8 = (d: DType): boolean => isFloat(d) && DTYPES[d].bits === 8;
 export const is64 = (d: DType): boolean => DTYPES[d].bits === 64;

@@ -44,6 +44,49 @@ describe("f16 and bf16", () => {
   });
 });
 
+describe("the floats of 8 bits", () => {
+  it("every bit pattern comes back", () => {
+    for (let i = 0; i < 256; i++)
+      for (const d of ["f8e4m3", "f8e5m2"] as const) {
+        const v = fromBits(d, BigInt(i)) as number;
+        const nan = d === "f8e4m3" ? (i & 0x7f) === 0x7f : (i & 0x7f) > 0x7c;
+        expect(Number.isNaN(v)).toBe(nan);
+        if (!nan) expect([d, toBits(d, v), roundTo(d, v)]).toEqual([d, BigInt(i), v]);
+      }
+    expect([0x7e, 0x08, 0x01, 0xb8].map((b) => fromBits("f8e4m3", BigInt(b)))).toEqual([
+      448,
+      2 ** -6,
+      2 ** -9,
+      -1,
+    ]);
+    expect([0x7b, 0x7c, 0x04, 0x01].map((b) => fromBits("f8e5m2", BigInt(b)))).toEqual([
+      57344,
+      Infinity,
+      2 ** -14,
+      2 ** -16,
+    ]);
+  });
+  it("rounds to the nearest, ties to even, and overflows where PyTorch does", () => {
+    expect([464, 464.1, -480, Infinity, 17, 19].map((x) => roundTo("f8e4m3", x))).toEqual([
+      448,
+      NaN,
+      NaN,
+      NaN,
+      16,
+      20,
+    ]);
+    expect([61439, 61440, -1e9, 9, 11].map((x) => roundTo("f8e5m2", x))).toEqual([
+      57344,
+      Infinity,
+      -Infinity,
+      8,
+      12,
+    ]);
+    expect(toBits("f8e4m3", -500)).toBe(0xffn);
+    expect(toBits("f8e5m2", NaN)).toBe(0x7fn);
+  });
+});
+
 describe("roundTo", () => {
   it("wraps integers as typed arrays do", () => {
     const arrays = {

@@ -1,4 +1,5 @@
-// What each dtype can hold: rounding of numbers to it, wrapping of integers, and the bits of f16 and bf16.
+// What each dtype can hold: rounding of numbers to it, wrapping of integers, and the bits of f16, bf16 and
+// the two floats of 8 bits.
 // Scalars only; whole arrays are converted in `tensor/` and by the chips.
 
 import { DTYPES, type DType } from "./dtype.js";
@@ -35,6 +36,60 @@ function roundFloat(x: number, bits: number, low: number, high: number): number 
 export const roundToF16 = (x: number): number => roundFloat(x, 10, -14, 15);
 /** The nearest bf16 (ties to even). */
 export const roundToBf16 = (x: number): number => roundFloat(x, 7, -126, 127);
+
+/** The largest finite values of the floats of 8 bits. */
+export const F8_MAX = { f8e4m3: 448, f8e5m2: 57344 } as const;
+
+/** The nearest f8e4m3 (ties to even). Above 464, where 448 is no longer the nearest, and for infinity: NaN, as in PyTorch. */
+export function roundToF8E4M3(x: number): number {
+  const r = roundFloat(x, 3, -6, 8);
+  return Math.abs(r) > F8_MAX.f8e4m3 ? Number.NaN : r;
+}
+/** The nearest f8e5m2 (ties to even; from 61440 on: infinity). */
+export const roundToF8E5M2 = (x: number): number => roundFloat(x, 2, -14, 15);
+
+/** The 8 bits of the f8e4m3 nearest to `x`. NaN becomes 0x7f. */
+export function f8e4m3Bits(x: number): number {
+  const r = roundToF8E4M3(x);
+  if (Number.isNaN(r)) return x < 0 ? 0xff : 0x7f;
+  const sign = r < 0 || Object.is(r, -0) ? 0x80 : 0;
+  const a = Math.abs(r);
+  if (a < 2 ** -6) return sign | (a * 2 ** 9);
+  f64[0] = a;
+  const e = ((f64Words[HIGH]! >>> 20) & 0x7ff) - 1023;
+  return sign | ((e + 7) << 3) | (a * 2 ** (3 - e) - 8);
+}
+
+/** The value of an f8e4m3 from its 8 bits. */
+export function f8e4m3FromBits(bits: number): number {
+  const e = (bits >> 3) & 15;
+  const m = bits & 7;
+  const a = e === 15 && m === 7 ? Number.NaN : e === 0 ? m * 2 ** -9 : (8 + m) * 2 ** (e - 10);
+  return bits & 0x80 ? -a : a;
+}
+
+/** The 8 bits of the f8e5m2 nearest to `x`. NaN becomes 0x7f. */
+export const f8e5m2Bits = (x: number): number => (Number.isNaN(x) ? 0x7f : f16Bits(roundToF8E5M2(x)) >> 8);
+/** The value of an f8e5m2 from its 8 bits. */
+export const f8e5m2FromBits = (bits: number): number => f16FromBits((bits & 0xff) << 8);
+
+type NarrowFloat = "f8e4m3" | "f8e5m2" | "f16" | "bf16";
+/** The floats of 8 and 16 bits: to bits, from bits, and rounded. */
+export const NARROW_FLOATS: Readonly<
+  Record<
+    NarrowFloat,
+    {
+      readonly bits: (x: number) => number;
+      readonly value: (bits: number) => number;
+      readonly round: (x: number) => number;
+    }
+  >
+> = {
+  f8e4m3: { bits: f8e4m3Bits, value: f8e4m3FromBits, round: roundToF8E4M3 },
+  f8e5m2: { bits: f8e5m2Bits, value: f8e5m2FromBits, round: roundToF8E5M2 },
+  f16: { bits: f16Bits, value: f16FromBits, round: roundToF16 },
+  bf16: { bits: bf16Bits, value: bf16FromBits, round: roundToBf16 },
+};
 
 /** The 16 bits of the f16 nearest to `x`. NaN becomes the quiet NaN 0x7e00. */
 export function f16Bits(x: number): number {
@@ -80,7 +135,7 @@ export function bf16FromBits(bits: number): number {
  * The value of `dtype` that `x` becomes: floats round to nearest even, integers wrap at their width (a fraction
  * is truncated first), `bool` is 0 or 1. i64 and u64 are bigints, all others numbers.
  *
- * This is the rounding of one result. f16 and bf16 arithmetic is done in f32, so callers round to f32 first.
+ * This is the rounding of one result. Arithmetic of the narrow floats is done in f32, so callers round to f32 first.
  *
  * @example roundTo("i8", 200) // -56
  */
@@ -90,10 +145,11 @@ export function roundTo(dtype: DType, x: ConstValue): ConstValue {
       return Number(x);
     case "f32":
       return Math.fround(Number(x));
+    case "f8e4m3":
+    case "f8e5m2":
     case "f16":
-      return roundToF16(Number(x));
     case "bf16":
-      return roundToBf16(Number(x));
+      return NARROW_FLOATS[dtype].round(Number(x));
     case "bool":
       // biome-ignore lint/suspicious/noDoubleEquals: 0 and 0n are both false
       return x == 0 ? 0 : 1;
@@ -129,10 +185,11 @@ export function toBits(dtype: DType, x: ConstValue): bigint {
     case "f32":
       f32[0] = Number(x);
       return BigInt(f32Word[0]!);
+    case "f8e4m3":
+    case "f8e5m2":
     case "f16":
-      return BigInt(f16Bits(Number(x)));
     case "bf16":
-      return BigInt(bf16Bits(Number(x)));
+      return BigInt(NARROW_FLOATS[dtype].bits(Number(x)));
     default:
       return BigInt.asUintN(DTYPES[dtype].bits, BigInt(x));
   }
@@ -148,10 +205,11 @@ export function fromBits(dtype: DType, bits: bigint): ConstValue {
     case "f32":
       f32Word[0] = Number(BigInt.asUintN(32, bits));
       return f32[0]!;
+    case "f8e4m3":
+    case "f8e5m2":
     case "f16":
-      return f16FromBits(Number(BigInt.asUintN(16, bits)));
     case "bf16":
-      return bf16FromBits(Number(BigInt.asUintN(16, bits)));
+      return NARROW_FLOATS[dtype].value(Number(BigInt.asUintN(DTYPES[dtype].bits, bits)));
     default:
       return roundTo(dtype, bits);
   }

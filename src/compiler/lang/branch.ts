@@ -1,6 +1,6 @@
 // Two paths of which one runs: `if`, scalar `?:`, `&&`, `||`, and early returns.
 
-import { Block, opDef, Value } from "../ir/index.js";
+import { Block, isFloat, opDef, Value } from "../ir/index.js";
 import { literalAs, typeOf } from "./coerce.js";
 import type { Cell, Context } from "./context.js";
 import { join, materialize, rebuild, same, type Shape, type Slot } from "./merge.js";
@@ -15,7 +15,7 @@ export function truth(cx: Context, v: Val, what: string): boolean | Value {
   if (v instanceof Value) {
     const { dtype, shape } = typeOf(v);
     if (dtype === "bool") return v;
-    if (dtype.startsWith("f") || dtype === "bf16" || shape.length > 0)
+    if (isFloat(dtype) || shape.length > 0)
       cx.fail(`${what} is ${describe(v)}, but must be a boolean`, "Compare it with something: value !== 0.");
     return cx.b.cast(v, "bool");
   }

@@ -124,7 +124,7 @@ const RANK = { bool: 0, int: 1, uint: 1, float: 2 } as const;
 
 /**
  * The dtype in which two typed values meet, by Triton's rules: the higher kind (bool, integer, float) wins; of
- * one kind the wider; f16 and bf16 meet in f32; of a signed and an unsigned integer the unsigned wins unless
+ * one kind the wider; f16 and bf16 meet in f32, the two f8 in f16; of a signed and an unsigned integer the unsigned wins unless
  * it is narrower. A scalar does not widen a tile of its kind, except that 64-bit integers are never cut.
  */
 export function promote(a: TileType, b: TileType, full = false): DType {
@@ -135,7 +135,8 @@ export function promote(a: TileType, b: TileType, full = false): DType {
     const [s, t] = a.shape.length === 0 ? [a, b] : [b, a];
     if (isFloat(t.dtype) || DTYPES[s.dtype].bits < 64) return t.dtype;
   }
-  if (isFloat(a.dtype)) return x.bits === y.bits ? "f32" : x.bits > y.bits ? a.dtype : b.dtype;
+  if (isFloat(a.dtype))
+    return x.bits === y.bits ? (x.bits === 8 ? "f16" : "f32") : x.bits > y.bits ? a.dtype : b.dtype;
   if (x.kind === y.kind) return x.bits > y.bits ? a.dtype : b.dtype;
   const [u, s] = x.kind === "uint" ? [a.dtype, b.dtype] : [b.dtype, a.dtype];
   return DTYPES[u].bits >= DTYPES[s].bits ? u : s;

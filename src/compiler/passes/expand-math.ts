@@ -32,7 +32,7 @@ function expandBlock(block: Block): boolean {
   return changed;
 }
 
-/** f16 and bf16 are computed in f32 and rounded. */
+/** Narrower floats are computed in f32 and rounded. */
 function expandOp(b: Builder, op: Op, expand: (b: Builder, ...x: Value[]) => Value): Value {
   const dtype: DType = op.result.type.dtype;
   if (!isFloat(dtype)) throw new Error(`${op.opcode} takes floats, not ${dtype}`);

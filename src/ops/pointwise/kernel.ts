@@ -1,7 +1,7 @@
 // The host side of pointwise operators: finds the variant of the kernel that fits the operands, fills in its
 // arguments, launches it. What it computes is a scalar function; gradients are `gradient.ts`.
 
-import { roundTo } from "../../compiler/ir/index.js";
+import { isNarrowFloat, roundTo } from "../../compiler/ir/index.js";
 import type { ScalarFunction } from "../../compiler/lang/index.js";
 import { type Kernel, kernelOf } from "../../runtime/kernel.js";
 import type { DType, Scalar } from "../../tensor/dtype.js";
@@ -50,7 +50,7 @@ const MAX_ELEMENTS = 2 ** 30;
 const STEP_CODE: Readonly<Record<Step, number>> = { zero: 0, unit: 1, any: 2 };
 const LAYOUT_CODE: Readonly<Record<Layout, number>> = { flat: 0, linear: 1, rows: 2 };
 const DTYPE_CODE: Readonly<Record<DType, number>> = {
-  bool: 0, u8: 1, i8: 2, i16: 3, i32: 4, i64: 5, f32: 6, f64: 7, f16: 8, bf16: 9, u16: 10, u32: 11, u64: 12,
+  bool: 0, u8: 1, i8: 2, i16: 3, i32: 4, i64: 5, f32: 6, f64: 7, f16: 8, bf16: 9, u16: 10, u32: 11, u64: 12, f8e4m3: 13, f8e5m2: 14,
 }; // biome-ignore format: a table
 
 /** A compiled variant with the object its arguments are filled into. */
@@ -286,9 +286,9 @@ export class PointwiseKernel {
     return ready;
   }
 
-  /** Comparisons with half floats first round a number to the half dtype, as they do a tensor. */
+  /** Comparisons with narrow floats first round a number to their dtype, as they do a tensor. */
   private rounds(x: Scalar, common: DType): Scalar {
-    if ((common !== "f16" && common !== "bf16") || this.spec.outputs[0] !== "bool") return x;
+    if (!isNarrowFloat(common) || this.spec.outputs[0] !== "bool") return x;
     return roundTo(common, Math.fround(Number(x)));
   }
 

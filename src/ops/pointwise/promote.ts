@@ -1,5 +1,6 @@
 // Which dtype a pointwise operator computes in and gives back, from its inputs.
 
+import { isNarrowFloat } from "../../compiler/ir/dtype.js";
 import {
   category,
   defaultDType,
@@ -41,8 +42,8 @@ function common(inputs: readonly Operand[]): DType {
   return resultType(...inputs);
 }
 
-/** Half floats are computed in f32 and rounded once, at the end. */
-export const computeDType = (dtype: DType): DType => (dtype === "f16" || dtype === "bf16" ? "f32" : dtype);
+/** Narrow floats are computed in f32 and rounded once, at the end. */
+export const computeDType = (dtype: DType): DType => (isNarrowFloat(dtype) ? "f32" : dtype);
 
 /** The dtype of the kernel parameter for a plain number that is computed with in `compute`. */
 export const scalarParam = (compute: DType): DType =>

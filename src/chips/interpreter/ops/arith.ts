@@ -3,9 +3,9 @@
 // biome-ignore-all lint/suspicious/noSelfCompare: `x !== x` finds NaN in numbers and holds for bigints
 
 import { DTYPES, type DType, is64, isFloat, isSigned } from "../../../compiler/ir/index.js";
-import { isHalf } from "../elements.js";
+import { isNarrow } from "../elements.js";
 import { type Emit, interpret, type Step, tileType } from "../emit.js";
-import { makeRound } from "../half.js";
+import { makeRound } from "../narrow.js";
 import { A, type Binary, specialize, type Ternary, type Unary } from "../loops.js";
 import type { Op, Value } from "../../../compiler/ir/index.js";
 
@@ -210,10 +210,10 @@ function binaryLoop(op: Op, d: DType): { loop: Shift; w: number; low: number } {
   return { loop: specialize(loop, d), w, low };
 }
 
-/** Adds the rounding to 16 bits that f16 and bf16 results need. */
+/** Adds the rounding that results of narrow floats need. */
 export function rounded(result: Value, e: Emit, step: Step): Step {
   const d = tileType(result).dtype;
-  if (!isHalf(d)) return step;
+  if (!isNarrow(d)) return step;
   const round = makeRound(d, e.array(result));
   return () => {
     step();

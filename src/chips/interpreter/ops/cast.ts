@@ -3,9 +3,9 @@
 // biome-ignore-all lint/suspicious/noSelfCompare: `x !== x` finds NaN in numbers and holds for bigints
 
 import { DTYPES, type DType, is64, isFloat } from "../../../compiler/ir/index.js";
-import { bitsOf, copyElements, type Elements, isHalf } from "../elements.js";
+import { bitsOf, copyElements, type Elements, isNarrow } from "../elements.js";
 import { interpret, type Step, tileType } from "../emit.js";
-import { halfBits, halfValues } from "../half.js";
+import { bitArray, narrowBits, narrowValues } from "../narrow.js";
 import { A, specialize, type Unary } from "../loops.js";
 import { rounded } from "./arith.js";
 
@@ -93,11 +93,11 @@ interpret("cast", (op, e) => {
   return rounded(op.result, e, () => loop(o, a, n));
 });
 
-/** The bit patterns of a tile: a view where it is one, a conversion for f16 and bf16. */
+/** The bit patterns of a tile: a view where it is one, a conversion for narrow floats. */
 function bits(d: DType, a: Elements): { array: Elements; refresh?: Step } {
-  if (!isHalf(d)) return { array: bitsOf(a) };
-  const array = new Uint16Array(a.length);
-  return { array, refresh: () => halfBits(d, array, a, a.length) };
+  if (!isNarrow(d)) return { array: bitsOf(a) };
+  const array = bitArray(d, a.length);
+  return { array, refresh: () => narrowBits(d, array, a, a.length) };
 }
 
 interpret("bitcast", (op, e) => {
@@ -107,8 +107,8 @@ interpret("bitcast", (op, e) => {
   const source = bits(from, e.array(op.operands[0]!));
   const out = e.array(op.result);
   const n = out.length;
-  if (isHalf(to)) {
-    const values = halfValues(to);
+  if (isNarrow(to)) {
+    const values = narrowValues(to);
     return () => {
       source.refresh?.();
       for (let i = 0; i < n; i++) out[i] = values[source.array[i] as number]!;

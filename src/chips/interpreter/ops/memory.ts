@@ -3,13 +3,11 @@
 // biome-ignore-all lint/suspicious/noSelfCompare: `x !== x` finds NaN in numbers and holds for bigints
 
 import { type Op, is64, type Value } from "../../../compiler/ir/index.js";
-import { type Elements, isHalf } from "../elements.js";
+import { type Elements, isNarrow } from "../elements.js";
 import { type Binding, type Emit, interpret, type Step, tileType } from "../emit.js";
 import { fault } from "../fault.js";
-import { halfBits, halfValues } from "../half.js";
+import { bitArray, narrowBits, narrowBitsOf, narrowValues } from "../narrow.js";
 import { A, specialize } from "../loops.js";
-import { f16Bits } from "../half.js";
-import { bf16Bits } from "../../../compiler/ir/rounding.js";
 
 // The loops return the position of the first access outside the buffer, or -1.
 
@@ -115,7 +113,9 @@ interpret("load", (op, e) => {
   const zeros = mask && !op.operands[3] ? out.slice() : undefined;
   const other = op.operands[3] ? A(e.array(op.operands[3])) : zeros ? A(zeros) : null;
   const key = `${b.dtype},${tileType(op.operands[1]!).dtype}`;
-  const half = isHalf(b.dtype) ? { run: specialize(loadHalf, key), values: halfValues(b.dtype) } : undefined;
+  const half = isNarrow(b.dtype)
+    ? { run: specialize(loadHalf, key), values: narrowValues(b.dtype) }
+    : undefined;
   const run: Load = half
     ? (o, view, base, at, n, mask, other) => half.run(o, view, base, at, n, mask, other, half.values)
     : specialize(mask ? loadMasked : loadAll, key);
@@ -126,13 +126,13 @@ interpret("load", (op, e) => {
   };
 });
 
-/** The values as they stand in memory: the bits of f16 and bf16. */
+/** The values as they stand in memory: the bits of narrow floats. */
 function stored(v: Value, e: Emit): { array: Elements; refresh?: Step } {
   const d = tileType(v).dtype;
   const from = e.array(v);
-  if (!isHalf(d)) return { array: from };
-  const array = new Uint16Array(from.length);
-  return { array, refresh: () => halfBits(d, array, from, from.length) };
+  if (!isNarrow(d)) return { array: from };
+  const array = bitArray(d, from.length);
+  return { array, refresh: () => narrowBits(d, array, from, from.length) };
 }
 
 interpret("store", (op, e) => {
@@ -166,7 +166,7 @@ const combine: Record<string, Combine> = {
 /** Reading and writing single elements of a binding by value. */
 function element(b: Binding): { get(k: number): number; set(k: number, v: number): void } {
   const d = b.dtype;
-  if (!isHalf(d)) {
+  if (!isNarrow(d)) {
     return {
       get: (k) => b.view[k] as number,
       set: (k, v) => {
@@ -174,8 +174,8 @@ function element(b: Binding): { get(k: number): number; set(k: number, v: number
       },
     };
   }
-  const values = halfValues(d);
-  const toBits = d === "f16" ? f16Bits : bf16Bits;
+  const values = narrowValues(d);
+  const toBits = narrowBitsOf(d);
   return {
     get: (k) => values[b.view[k] as number]!,
     set: (k, v) => {

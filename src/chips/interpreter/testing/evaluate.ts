@@ -10,7 +10,7 @@ import {
   type Value,
 } from "../../../compiler/ir/index.js";
 import { fromBits, roundTo, toBits } from "../../../compiler/ir/rounding.js";
-import { type Elements, isHalf, memoryView } from "../elements.js";
+import { type Elements, isNarrow, memoryView } from "../elements.js";
 import { type Argument, prepare } from "../program.js";
 import { DTYPES } from "../../../compiler/ir/index.js";
 
@@ -25,7 +25,7 @@ export function memory(dtype: DType, values: readonly (number | bigint)[]): Arra
   const data = new ArrayBuffer(values.length * DTYPES[dtype].bytes);
   const view = memoryView(dtype, data);
   values.forEach((v, i) => {
-    view[i] = isHalf(dtype) ? Number(toBits(dtype, v)) : roundTo(dtype, v);
+    view[i] = isNarrow(dtype) ? Number(toBits(dtype, v)) : roundTo(dtype, v);
   });
   return data;
 }
@@ -33,7 +33,7 @@ export function memory(dtype: DType, values: readonly (number | bigint)[]): Arra
 /** The values in memory. */
 export function contents(dtype: DType, data: ArrayBuffer): (number | bigint)[] {
   const view: Elements = memoryView(dtype, data);
-  return Array.from(view as Float64Array, (v) => (isHalf(dtype) ? fromBits(dtype, BigInt(v)) : v));
+  return Array.from(view as Float64Array, (v) => (isNarrow(dtype) ? fromBits(dtype, BigInt(v)) : v));
 }
 
 /** Offsets of a whole row-major tile. */

@@ -13,7 +13,7 @@ export type UnaryOpcode = "neg" | "not" | "abs";
 /** An integer (or float) brought into `dtype`. */
 export const wrap = roundTo;
 
-/** Rounds the result of f16 and bf16 arithmetic, which is done in f32. */
+/** Rounds the result of arithmetic of the narrow floats, which is done in f32. */
 const rounded = (dtype: DType, x: number): number =>
   dtype === "f64" ? x : dtype === "f32" ? Math.fround(x) : (roundTo(dtype, Math.fround(x)) as number);
 
@@ -142,7 +142,8 @@ export function compare(pred: CmpPred, a: ConstValue, b: ConstValue): number {
 export function cast(from: DType, to: DType, a: ConstValue): ConstValue {
   if (isFloat(from) && isInt(to)) return floatToInt(to, a as number);
   if (isFloat(to) && isInt(from)) return intToFloat(to, a);
-  return roundTo(to, a);
+  // Doubles reach narrow floats through f32, as in PyTorch.
+  return isFloat(to) ? rounded(to, a as number) : roundTo(to, a);
 }
 
 function floatToInt(to: DType, x: number): ConstValue {
@@ -171,7 +172,14 @@ function intToFloat(to: DType, a: ConstValue): number {
 }
 
 /** Mantissa bits, the leading one included. */
-const PRECISION: Partial<Record<DType, number>> = { f16: 11, bf16: 8, f32: 24, f64: 53 };
+const PRECISION: Partial<Record<DType, number>> = {
+  f8e4m3: 4,
+  f8e5m2: 3,
+  f16: 11,
+  bf16: 8,
+  f32: 24,
+  f64: 53,
+};
 
 /** Every value of `from` is a value of `to`. */
 export function isLossless(from: DType, to: DType): boolean {

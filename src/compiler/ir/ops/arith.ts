@@ -1,5 +1,5 @@
 // Element-wise arithmetic, comparison, selection and casts. Integers wrap at their width.
-// f16 and bf16 arithmetic has the meaning "compute in f32, round the result", on every chip.
+// Arithmetic of floats of 8 and 16 bits has the meaning "compute in f32, round the result", on every chip.
 
 import { DTYPES, type DType, isFloat, isInt } from "../dtype.js";
 import type { Op, Value } from "../ir.js";
@@ -185,7 +185,8 @@ defineOp({
 });
 
 /**
- * `cast {dtype}`: the value in another dtype. Between floats: to nearest, ties to even. Float to integer:
+ * `cast {dtype}`: the value in another dtype. Between floats: to nearest, ties to even; what is too large becomes
+ * infinity, and NaN in f8e4m3, which has none (saturating and truncating casts are made of other ops). Float to integer:
  * truncates, saturates at i32/i64 (narrower integers then wrap), NaN becomes 0. Integer to integer wraps.
  * To `bool`: not equal to zero.
  */

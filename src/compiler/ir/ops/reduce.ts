@@ -1,6 +1,6 @@
 // Reductions and scans along one axis, and the matrix product of tiles.
 
-import { type DType, isFloat } from "../dtype.js";
+import { type DType, isF8, isFloat } from "../dtype.js";
 import { showType, tile, type TileType, type Type } from "../type.js";
 import { asTile, defineOp, IrTypeError } from "./define.js";
 
@@ -48,7 +48,11 @@ defineOp({
 export const dotAccumulator = (d: DType): DType =>
   d === "f64" || d === "i64" || d === "u64" ? d : isFloat(d) ? "f32" : "i32";
 
-/** `dot {precision}(a[M,K], b[K,N], acc[M,N])`: `a @ b + acc`, in the accumulator's dtype. */
+/**
+ * `dot {precision}(a[M,K], b[K,N], acc[M,N])`: `a @ b + acc`, in the accumulator's dtype. `a` and `b` have one dtype, or
+ * each one of the floats of 8 bits. `precision` says how a chip may round f32 operands: "ieee" not at all, "tf32" to 10
+ * bits of mantissa, "tf32x3" as the sum of three such products.
+ */
 defineOp({
   opcode: "dot",
   pure: true,
@@ -57,7 +61,8 @@ defineOp({
     const [a, b, c] = [asTile(o, 0, "dot"), asTile(o, 1, "dot"), asTile(o, 2, "dot")];
     if (a.shape.length !== 2 || b.shape.length !== 2 || a.shape[1] !== b.shape[0])
       throw new IrTypeError(`dot needs [M,K] and [K,N], not ${showType(a)} and ${showType(b)}`);
-    if (a.dtype !== b.dtype) throw new IrTypeError(`dot needs one dtype, not ${a.dtype} and ${b.dtype}`);
+    if (a.dtype !== b.dtype && !(isF8(a.dtype) && isF8(b.dtype)))
+      throw new IrTypeError(`dot needs one dtype, not ${a.dtype} and ${b.dtype}`);
     const want = tile(dotAccumulator(a.dtype), [a.shape[0]!, b.shape[1]!]);
     if (showType(c) !== showType(want))
       throw new IrTypeError(`the accumulator of dot must be ${showType(want)}, not ${showType(c)}`);

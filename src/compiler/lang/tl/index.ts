@@ -6,6 +6,7 @@ import { libraryFunction } from "../functions.js";
 import { library, type LibraryOf } from "../stdlib/index.js";
 import { Callable, Fields, type Val } from "../value.js";
 import { arrangements } from "./arrange.js";
+import { casts } from "./cast.js";
 import { combinations } from "./combine.js";
 import { compileTime } from "./compile-time.js";
 import { creation } from "./creation.js";
@@ -21,6 +22,7 @@ const table: Readonly<Record<string, TlFunction<unknown>>> = {
   ...creation,
   ...memory,
   ...math,
+  ...casts,
   ...reductions,
   ...shapes,
   ...arrangements,
@@ -36,6 +38,7 @@ export interface Tl
   extends TlOf<typeof creation>,
     TlOf<typeof memory>,
     TlOf<typeof math>,
+    TlOf<typeof casts>,
     TlOf<typeof reductions>,
     TlOf<typeof shapes>,
     TlOf<typeof arrangements>,

@@ -1,13 +1,13 @@
 // Element-wise functions of `tl`.
 
-import { type DType, DTYPES, isFloat, isInt, showType, type Value } from "../../ir/index.js";
+import { isFloat, showType, type Value } from "../../ir/index.js";
 import { fitTo, literalAs, toValue, typeOf, unify } from "../coerce.js";
 import type { Context } from "../context.js";
 import { truth } from "../branch.js";
 import { select } from "../logic.js";
 import { binary } from "../operators.js";
 import { describe, isNumeric, isUntyped, kindOf, Pointer, Soft, type Val } from "../value.js";
-import { dtypeArg, flag, fn, option, optionNames, word } from "./define.js";
+import { flag, fn, optionNames } from "./define.js";
 
 type Unary = (x: number) => number;
 type Binary = (a: number, b: number) => number;
@@ -83,19 +83,6 @@ const zeroLike = (cx: Context, v: Value): Value => cx.b.constant(0, typeOf(v).dt
 const nonZero = (cx: Context, v: Value): Value => cx.b.value("cmp", [v, zeroLike(cx, v)], { pred: "ne" });
 const signsDiffer = (cx: Context, a: Value, b: Value, pred: "lt" | "ge"): Value =>
   cx.b.value("cmp", [cx.b.value("xor", [a, b]), zeroLike(cx, a)], { pred });
-
-/** A cast to a narrower float that never leaves zero: where rounding did, one step back. */
-function towardsZero(cx: Context, v: Value, to: DType): Value {
-  const { dtype: from, shape } = typeOf(v);
-  const nearest = cx.b.cast(v, to);
-  if (!isFloat(from) || DTYPES[to].bits >= DTYPES[from].bits) return nearest;
-  const magnitude = (x: Value): Value => cx.b.value("abs", [x]);
-  const left = cx.b.value("cmp", [magnitude(cx.b.cast(nearest, from)), magnitude(v)], { pred: "gt" });
-  const dtype = DTYPES[to].bits === 16 ? "u16" : "u32";
-  const bits = cx.b.value("bitcast", [nearest], { dtype });
-  const back = cx.b.value("sub", [bits, cx.b.constant(1, dtype, shape)]);
-  return cx.b.value("select", [left, cx.b.value("bitcast", [back], { dtype: to }), nearest]);
-}
 
 export const math = {
   /** e to the power of x. Floats. */
@@ -176,39 +163,6 @@ export const math = {
     const c = truth(cx, condition, "the condition of tl.where");
     if (typeof c === "boolean") return c ? a : b;
     return select(cx, c, a, b, "tl.where");
-  }),
-  /**
-   * The value in another dtype. Between floats: rounded to nearest even, or towards zero for `{ rounding: "rtz" }`.
-   * Float to integer: truncated. To `tl.bool`: whether it is not 0.
-   * @example tl.cast(mask, tl.f32)
-   */
-  cast: fn<
-    (
-      x: number | boolean,
-      dtype: DType,
-      options?: { /** Default `"rtne"`. */ rounding?: "rtne" | "rtz" },
-    ) => number
-  >("x, dtype, options?", (cx, [x, dtype, options]) => {
-    const to = dtypeArg(cx, dtype, "the dtype of tl.cast");
-    optionNames(cx, options, "tl.cast", ["rounding"]);
-    const how = word(cx, option(cx, options, "rounding"), "the rounding of tl.cast", ["rtne", "rtz"], "rtne");
-    if (how === "rtz" && isFloat(to) && !(x instanceof Soft)) {
-      const v = isNumeric(x) ? literalAs(cx, Number(x), "f64") : toValue(cx, x, "the argument of tl.cast");
-      return towardsZero(cx, v, to);
-    }
-    if (isNumeric(x)) {
-      if (to === "bool") return cx.b.constant(Boolean(x), "bool");
-      const n = typeof x === "boolean" ? Number(x) : x;
-      return literalAs(cx, isInt(to) && typeof n === "number" ? Math.trunc(n) : n, to);
-    }
-    if (x instanceof Soft) return literalAs(cx, new Soft(to === "bool" ? "bool" : "int"), to);
-    return cx.b.cast(toValue(cx, x, "the argument of tl.cast"), to);
-  }),
-  /** The same bits as another dtype of the same width. */
-  bitcast: fn<(x: number, dtype: DType) => number>("x, dtype", (cx, [x, dtype]) => {
-    const to = dtypeArg(cx, dtype, "the dtype of tl.bitcast");
-    const v = toValue(cx, x, "the argument of tl.bitcast");
-    return typeOf(v).dtype === to ? v : cx.b.value("bitcast", [v], { dtype: to });
   }),
   /** a / b rounded down (towards minus infinity). Integers stay integers. */
   floorDiv: fn<Binary>("a, b", (cx, [a, b]) =>

@@ -1,6 +1,6 @@
 // Functions of `tl` that read and write memory through pointers.
 
-import { Value } from "../../ir/index.js";
+import { isFloat, Value } from "../../ir/index.js";
 import type { AtomicKind } from "../../ir/ops/memory.js";
 import { commonShape, fitTo, typeOf } from "../coerce.js";
 import type { Context } from "../context.js";
@@ -70,7 +70,7 @@ const atomic = (kind: AtomicKind, what: string) =>
       const { buffer, at, pointer } = pointerArg(cx, p, what);
       const { dtype } = pointer;
       const bits = kind === "and" || kind === "or" || kind === "xor";
-      if (dtype === "bool" || (bits && (dtype.startsWith("f") || dtype === "bf16")))
+      if (dtype === "bool" || (bits && isFloat(dtype)))
         cx.fail(`${what} does not work on ${dtype} (${describe(pointer)})`);
       const operands = [buffer, at, written(cx, value, pointer, at, what)];
       if (mask !== undefined) operands.push(maskArg(cx, mask, typeOf(at).shape, what));

@@ -1,6 +1,6 @@
 // Functions of `tl` over an axis of a tile, and the matrix product.
 
-import { type DType, DTYPES, isFloat, numel, showType, type Value } from "../../ir/index.js";
+import { type DType, DTYPES, isF8, isFloat, numel, showType, type Value } from "../../ir/index.js";
 import { dotAccumulator, type ReduceKind } from "../../ir/ops/reduce.js";
 import { broadcast, fitTo, typeOf } from "../coerce.js";
 import type { Context } from "../context.js";
@@ -142,7 +142,7 @@ export const reductions = {
         `tl.dot needs [M,K] and [K,N], not ${showType(s)} and ${showType(t)}`,
         "tl.trans turns a tile over.",
       );
-    if (s.dtype !== t.dtype || s.dtype === "bool")
+    if ((s.dtype !== t.dtype && !(isF8(s.dtype) && isF8(t.dtype))) || s.dtype === "bool")
       cx.fail(
         `tl.dot needs two tiles of one number dtype, not ${showType(s)} and ${showType(t)}`,
         "Cast one with tl.cast.",

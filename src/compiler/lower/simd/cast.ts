@@ -3,7 +3,7 @@
 import { DTYPES, type DType, isFloat, isSigned } from "../../ir/index.js";
 import type { Emitter } from "./emit.js";
 import type { Operand, RegKind } from "./form.js";
-import { roundTo } from "./half.js";
+import { roundTo } from "./narrow.js";
 import { wrapSmall } from "./integer.js";
 import { regKind } from "./kinds.js";
 

@@ -2,12 +2,12 @@
 // Where the elements come from is none of its business.
 
 import type { Attr, DType } from "../../ir/index.js";
-import { DTYPES, isFloat, isSigned } from "../../ir/index.js";
+import { DTYPES, isFloat, isNarrowFloat, isSigned } from "../../ir/index.js";
 import { emitCast } from "./cast.js";
 import { type Emitter, isReg } from "./emit.js";
 import { floatRemainder } from "./fmod.js";
 import type { Operand, RegKind, RegOp } from "./form.js";
-import { fromHalfBits, isHalf, roundTo, toHalfBits } from "./half.js";
+import { fromNarrowBits, ownBits, roundTo, toNarrowBits } from "./narrow.js";
 import { divide, multiplyHigh, remainder, wrapSmall } from "./integer.js";
 import { regKind } from "./kinds.js";
 
@@ -71,7 +71,7 @@ function float(e: Emitter, o: ElementOp, args: readonly Operand[], lanes: number
   if (!op)
     throw new Error(`lower/simd has no code for ${o.opcode} on ${o.dtype}; it is expanded by a pass before`);
   const x = e.op(op, kind, lanes, args);
-  // These give a half for a half.
+  // These give a narrow float for a narrow float.
   return ["neg", "abs", "floor", "ceil", "trunc", "nearest"].includes(op) ? x : roundTo(e, o.dtype, x, lanes);
 }
 
@@ -154,7 +154,7 @@ export function compare(e: Emitter, pred: string, d: DType, a: Operand, b: Opera
   return e.op(`${pred}${suffix}` as RegOp, "mask", lanes, [a, b]);
 }
 
-function select(e: Emitter, d: DType, c: Operand, a: Operand, b: Operand, lanes: number): Operand {
+export function select(e: Emitter, d: DType, c: Operand, a: Operand, b: Operand, lanes: number): Operand {
   if (d !== "bool") return e.op("select", regKind(d), lanes, [c, a, b]);
   const left = e.op("and", "mask", lanes, [c, a]);
   return e.op("or", "mask", lanes, [left, e.op("and", "mask", lanes, [e.op("not", "mask", lanes, [c]), b])]);
@@ -181,10 +181,9 @@ function extreme(
 
 function bitcast(e: Emitter, from: DType, to: DType, x: Operand, lanes: number): Operand {
   if (from === to || from === "bool") return x;
-  const { bits } = DTYPES[from];
-  if (bits === 16) {
-    const raw = isHalf(from) ? toHalfBits(e, from, x, lanes) : e.op("and", "i32", lanes, [x, 0xffff]);
-    return isHalf(to) ? fromHalfBits(e, to, raw, lanes) : wrapSmall(e, to, raw, lanes);
+  if (isNarrowFloat(from) || isNarrowFloat(to)) {
+    const raw = isNarrowFloat(from) ? toNarrowBits(e, from, x, lanes) : ownBits(e, to, x, lanes);
+    return isNarrowFloat(to) ? fromNarrowBits(e, to, raw, lanes) : wrapSmall(e, to, raw, lanes);
   }
   if (isFloat(from) === isFloat(to)) return wrapSmall(e, to, x, lanes);
   return e.op("bitcast", regKind(to), lanes, [x]);

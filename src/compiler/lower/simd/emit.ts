@@ -19,8 +19,8 @@ export class Emitter {
   readonly regs: Reg[] = [];
   /** Where statements go. */
   out: Stmt[] = [];
-  /** The bits of rounded halves, so that a store need not convert again. */
-  readonly halfBits = new Map<Reg, { readonly dtype: string; readonly bits: Operand }>();
+  /** The bits of rounded narrow floats, so that a store need not convert again. */
+  readonly narrowBits = new Map<Reg, { readonly dtype: string; readonly bits: Operand }>();
 
   constructor(
     readonly vectorBytes: number,

@@ -4,7 +4,7 @@
 
 /**
  * A register's element: small integers and `bool` live in `i32` (sign- or zero-extended as their dtype says),
- * f16 and bf16 in `f32`. A `mask` lane is true or false; how it is represented is the printer's choice.
+ * floats of 8 and 16 bits in `f32`. A `mask` lane is true or false; how it is represented is the printer's choice.
  */
 export type RegKind = "i32" | "i64" | "f32" | "f64" | "mask";
 
@@ -24,7 +24,7 @@ export interface Reg {
 /** A register, or a literal of the kind the place asks for (bigint for i64, 0 or 1 for mask). */
 export type Operand = Reg | number | bigint;
 
-/** How elements stand in memory. `u` kinds zero-extend into i32, `i` kinds sign-extend. f16 and bf16 are accessed as `u16`. */
+/** How elements stand in memory. `u` kinds zero-extend into i32, `i` kinds sign-extend. f16 and bf16 are accessed as `u16`, f8 as `u8`. */
 export type MemKind = "i8" | "u8" | "i16" | "u16" | "i32" | "i64" | "f32" | "f64";
 
 /** A buffer parameter (index into the ABI's parameter list), or a byte offset into the thread's own frame (64-byte aligned frame). */

@@ -1,10 +1,10 @@
 // How dtypes stand in registers, in buffers and in the frame. No code is emitted here.
 
 import { type ConstValue, DTYPES, type DType, type TileType, type Value } from "../../ir/index.js";
-import { roundToBf16, roundToF16 } from "../../ir/rounding.js";
+import { NARROW_FLOATS } from "../../ir/rounding.js";
 import type { MemKind, RegKind } from "./form.js";
 
-/** The register kind of a dtype: small integers in i32, halves in f32, `bool` in masks. */
+/** The register kind of a dtype: small integers in i32, narrow floats in f32, `bool` in masks. */
 export function regKind(d: DType): RegKind {
   if (d === "bool") return "mask";
   if (d === "i64" || d === "u64") return "i64";
@@ -22,6 +22,8 @@ const MEM: Record<DType, MemKind> = {
   u16: "u16",
   u32: "i32",
   u64: "i64",
+  f8e4m3: "u8",
+  f8e5m2: "u8",
   f16: "u16",
   bf16: "u16",
   f32: "f32",
@@ -65,10 +67,11 @@ export function literal(value: ConstValue, d: DType): number | bigint {
       return Number(value) | 0;
     case "f32":
       return Math.fround(Number(value));
+    case "f8e4m3":
+    case "f8e5m2":
     case "f16":
-      return roundToF16(Number(value));
     case "bf16":
-      return roundToBf16(Number(value));
+      return NARROW_FLOATS[d].round(Number(value));
     case "f64":
       return Number(value);
   }

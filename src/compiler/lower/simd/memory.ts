@@ -1,10 +1,10 @@
 // Loads and stores of one vector (or one scalar) of elements: contiguous, masked, or lane by lane.
 // What the offsets and masks are is decided by the caller.
 
-import type { DType } from "../../ir/index.js";
+import { type DType, isNarrowFloat } from "../../ir/index.js";
 import { type Emitter, isReg } from "./emit.js";
 import type { Mem, Operand, Reg, RegKind } from "./form.js";
-import { fromHalfBits, isHalf, toHalfBits } from "./half.js";
+import { fromNarrowBits, toNarrowBits } from "./narrow.js";
 import { frameKind, memKind, regKind } from "./kinds.js";
 
 /** Where a vector's elements stand. */
@@ -17,13 +17,13 @@ export type Place =
 /** Elements of `dtype` as they are in a buffer, from `at` on. */
 export function loadRun(e: Emitter, d: DType, mem: Mem, at: Operand, lanes: number): Operand {
   if (d === "bool") return e.op("ne", "mask", lanes, [e.load("i32", lanes, mem, "u8", at), 0]);
-  if (isHalf(d)) return fromHalfBits(e, d, e.load("i32", lanes, mem, "u16", at), lanes);
+  if (isNarrowFloat(d)) return fromNarrowBits(e, d, e.load("i32", lanes, mem, memKind(d), at), lanes);
   return e.load(regKind(d), lanes, mem, memKind(d), at);
 }
 
 export function storeRun(e: Emitter, d: DType, mem: Mem, at: Operand, x: Operand, lanes: number): void {
   if (d === "bool") e.store("i32", lanes, mem, "u8", at, e.op("fromMask", "i32", lanes, [x]));
-  else if (isHalf(d)) e.store("i32", lanes, mem, "u16", at, toHalfBits(e, d, x, lanes));
+  else if (isNarrowFloat(d)) e.store("i32", lanes, mem, memKind(d), at, toNarrowBits(e, d, x, lanes));
   else e.store(regKind(d), lanes, mem, memKind(d), at, x);
 }
 

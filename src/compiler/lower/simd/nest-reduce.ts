@@ -1,10 +1,9 @@
 // A reduction inside a loop nest. Along the vectorised axis it accumulates in several vector registers; along
 // another axis in the frame, where the result lies. The order of combination depends on shapes alone.
 
-import { type Op, isFloat, numel } from "../../ir/index.js";
+import { type Op, isFloat, isNarrowFloat, numel } from "../../ir/index.js";
 import type { Operand, Reg } from "./form.js";
 import type { Cell } from "./frame.js";
-import { isHalf } from "./half.js";
 import { is64Kind, isScalarValue, regKind, shapeOf } from "./kinds.js";
 import { type AxisMap, identityMap } from "./maps.js";
 import type { Context, Nest } from "./nest.js";
@@ -170,7 +169,7 @@ class Accumulate {
   /** Brings accumulated halves and small integers into their dtype. */
   round(): void {
     const d = this.c.dtype;
-    if (!isHalf(d) && (isFloat(d) || !/^[iu](8|16)$/.test(d))) return;
+    if (!isNarrowFloat(d) && (isFloat(d) || !/^[iu](8|16)$/.test(d))) return;
     this.each((cell, at, lanes, i) => {
       if (i === 1) return;
       const { e } = this.nest;

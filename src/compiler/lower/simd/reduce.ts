@@ -1,10 +1,10 @@
 // How elements are combined in reductions and scans: neutral elements, combining, and the last step.
 
 import { type DType, isFloat, isSigned, type Op } from "../../ir/index.js";
-import { elementwise } from "./elementwise.js";
+import { compare, elementwise, select } from "./elementwise.js";
 import type { Emitter } from "./emit.js";
 import type { Operand } from "./form.js";
-import { roundTo } from "./half.js";
+import { roundTo } from "./narrow.js";
 import { wrapSmall } from "./integer.js";
 import { regKind } from "./kinds.js";
 
@@ -83,13 +83,12 @@ export interface Best {
 
 /** The better of two, where every index in `b` counts as later; `ties`: compare the indices of equals. */
 export function better(e: Emitter, c: Combiner, a: Best, b: Best, lanes: number, ties: boolean): Best {
-  const kind = regKind(c.dtype);
   const m = (op: "and" | "or", x: Operand, y: Operand): Operand => e.op(op, "mask", lanes, [x, y]);
   const cmp = (op: string, x: Operand, y: Operand): Operand => e.op(op as "eq", "mask", lanes, [x, y]);
-  const suffix = isSigned(c.dtype) ? "S" : "U";
-  let take = cmp(`${isMax(c) ? "gt" : "lt"}${suffix}`, b.value, a.value);
+  const values = (pred: string): Operand => compare(e, pred, c.dtype, b.value, a.value, lanes);
+  let take = values(isMax(c) ? "gt" : "lt");
   const earlier = ties ? cmp("ltS", b.index, a.index) : 0;
-  if (ties) take = m("or", take, m("and", cmp("eq", a.value, b.value), earlier));
+  if (ties) take = m("or", take, m("and", values("eq"), earlier));
   const empty = cmp("ltS", a.index, 0);
   if (isFloat(c.dtype)) {
     const [nanA, nanB] = [cmp("ne", a.value, a.value), cmp("ne", b.value, b.value)];
@@ -99,7 +98,7 @@ export function better(e: Emitter, c: Combiner, a: Best, b: Best, lanes: number,
   take = m("or", take, empty);
   if (ties) take = m("and", take, cmp("geS", b.index, 0));
   return {
-    value: e.op("select", kind, lanes, [take, b.value, a.value]),
+    value: select(e, c.dtype, take, b.value, a.value, lanes),
     index: e.op("select", "i32", lanes, [take, b.index, a.index]),
   };
 }

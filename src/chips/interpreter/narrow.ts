@@ -1,10 +1,14 @@
-// f16 and bf16 in the interpreter: rounding arrays of 32-bit floats, and turning them into bits and back.
+// Floats of 8 and 16 bits in the interpreter: rounding arrays of 32-bit floats, and turning them into bits and back.
 
-import { f16FromBits } from "../../compiler/ir/rounding.js";
+import { DTYPES, type DType, isF8 } from "../../compiler/ir/dtype.js";
+import { NARROW_FLOATS } from "../../compiler/ir/rounding.js";
 import type { A } from "./loops.js";
 import type { Elements } from "./elements.js";
 
-type Half = "f16" | "bf16";
+export type NarrowFloat = keyof typeof NARROW_FLOATS;
+/** An array for the bits of `n` elements. */
+export const bitArray = (dtype: DType, n: number): Uint8Array | Uint16Array =>
+  isF8(dtype) ? new Uint8Array(n) : new Uint16Array(n);
 
 const scratch = new Float32Array(1);
 const scratchBits = new Uint32Array(scratch.buffer);
@@ -23,26 +27,38 @@ export function f16Bits(x: number): number {
   return sign | (scratchBits[0]! - 0x3f000000);
 }
 
-const tables: Partial<Record<Half, Float32Array>> = {};
+const tables: Partial<Record<NarrowFloat, Float32Array>> = {};
 
-/** The value of each of the 65,536 bit patterns. */
-export function halfValues(dtype: Half): Float32Array {
+/** The value of each bit pattern. */
+export function narrowValues(dtype: NarrowFloat): Float32Array {
   let table = tables[dtype];
   if (!table) {
-    table = tables[dtype] = new Float32Array(65536);
-    if (dtype === "f16") for (let i = 0; i < 65536; i++) table[i] = f16FromBits(i);
-    else {
+    const n = 2 ** DTYPES[dtype].bits;
+    table = tables[dtype] = new Float32Array(n);
+    if (dtype === "bf16") {
+      // Not by value, which would lose the bits of NaNs.
       const bits = new Uint32Array(table.buffer);
-      for (let i = 0; i < 65536; i++) bits[i] = i << 16;
-    }
+      for (let i = 0; i < n; i++) bits[i] = i << 16;
+    } else for (let i = 0; i < n; i++) table[i] = NARROW_FLOATS[dtype].value(i);
   }
   return table;
 }
 
+/** The bits of one f32 value, rounded. */
+export const narrowBitsOf = (dtype: NarrowFloat): ((x: number) => number) =>
+  dtype === "f16" ? f16Bits : NARROW_FLOATS[dtype].bits;
+
 /** Bits of `n` values that are already of the dtype. */
-export function halfBits(dtype: Half, o: Uint16Array, values: Elements, n: number): void {
-  if (dtype === "f16") for (let i = 0; i < n; i++) o[i] = f16Bits(values[i] as number);
-  else {
+export function narrowBits(
+  dtype: NarrowFloat,
+  o: Uint8Array | Uint16Array,
+  values: Elements,
+  n: number,
+): void {
+  if (dtype !== "bf16") {
+    const bits = narrowBitsOf(dtype);
+    for (let i = 0; i < n; i++) o[i] = bits(values[i] as number);
+  } else {
     const bits = new Uint32Array(values.buffer, values.byteOffset, n);
     for (let i = 0; i < n; i++) o[i] = bits[i]! >>> 16;
   }
@@ -72,7 +88,13 @@ const roundF16 = (v: A, bits: A, n: number): void => {
 };
 
 /** Rounds a tile of f32 values to the dtype in place, to nearest, ties to even. */
-export function makeRound(dtype: Half, tile: Elements): () => void {
+export function makeRound(dtype: NarrowFloat, tile: Elements): () => void {
+  if (isF8(dtype)) {
+    const { round } = NARROW_FLOATS[dtype];
+    return () => {
+      for (let i = 0; i < tile.length; i++) tile[i] = round(tile[i] as number);
+    };
+  }
   const bits = new Uint32Array(tile.buffer, tile.byteOffset, tile.length) as unknown as A;
   const n = tile.length;
   if (dtype === "bf16") return () => roundBf16(bits, n);
