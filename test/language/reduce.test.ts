@@ -28,7 +28,7 @@ const product = kernel(
     const y = tl.load(b + tl.col(tl.arange(0, K)) * N + n);
     tl.store(c + m * N + n, tl.dot(x, y));
     const acc = tl.load(d + m * N + n);
-    tl.store(d + m * N + n, tl.dot(x, y, acc, { precision: "tf32x3" }));
+    tl.store(d + m * N + n, tl.dot(x, y, acc, { inputPrecision: "tf32x3" }));
   },
 );
 

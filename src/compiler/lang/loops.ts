@@ -35,7 +35,7 @@ function assignedCells(parts: readonly (AnyNode | null | undefined)[], scope: Sc
 function countedLoop(
   cx: Context,
   bounds: readonly [Val, Val, Val],
-  attrs: Record<string, number>,
+  attrs: Record<string, number | boolean>,
   cells: readonly Cell[],
   name: string,
   body: (i: Value) => void,
@@ -109,11 +109,7 @@ export function forOfLoop(cx: Context, s: ForOfStatement, scope: Scope): void {
     cx.fail(`the step of tl.range must be positive, not ${step}`, "To count down, count up and subtract.");
   const cells = assignedCells([s.body], scope);
   cx.at(s);
-  const attrs: Record<string, number> = {
-    ...(over.stages === undefined ? {} : { stages: over.stages }),
-    ...(over.together === undefined ? {} : { unroll: over.together }),
-  };
-  countedLoop(cx, [lo, hi, step], attrs, cells, boundNames(pattern)[0] ?? "i", turn);
+  countedLoop(cx, [lo, hi, step], { ...over.hints }, cells, boundNames(pattern)[0] ?? "i", turn);
 }
 
 function unroll(cx: Context, [lo, hi, step]: [number, number, number], turn: (i: number) => void): void {

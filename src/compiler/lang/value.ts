@@ -58,9 +58,8 @@ export class Range {
     readonly hi: Val,
     readonly step: Val,
     readonly unroll: boolean,
-    readonly stages: number | undefined,
-    /** How many turns a chip should put into one; a hint. */
-    readonly together?: number,
+    /** Attributes of the loop that are hints. */
+    readonly hints: Readonly<Record<string, number | boolean>>,
   ) {}
 }
 

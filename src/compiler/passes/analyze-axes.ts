@@ -2,8 +2,11 @@
 // two that divide them. Lowerings use it to make vector accesses out of element offsets.
 
 import { DTYPES, type DType, isInt } from "../ir/dtype.js";
+import type { TileType } from "../ir/type.js";
 import type { Block, Func, Op, Value } from "../ir/ir.js";
+import type { HintKind } from "../ir/ops/hint.js";
 import { constantOf, opDef } from "../ir/ops/index.js";
+import { type Assumed, assumptions, MOST, powerOfTwoIn } from "./assumptions.js";
 
 /**
  * One entry per dimension; all numbers are powers of two (true, but not always the largest). Along dimension `d`,
@@ -24,21 +27,12 @@ export interface AxisInfo {
   readonly nonNegative: boolean;
 }
 
-/** What divides 0, and the bound of all divisibilities. */
-const MOST = 2 ** 30;
-
-/** The largest power of two that divides `x`. */
-export function powerOfTwoIn(x: number | bigint): number {
-  const v = BigInt(x);
-  return v === 0n ? MOST : Math.min(MOST, Number(v & -v));
-}
-
 /** Facts about all values of the function. Uses {@link Func.paramFacts}. Offsets are taken not to overflow. */
 export function analyzeAxes(func: Func): Map<Value, AxisInfo> {
-  const analysis = new Analysis();
+  const analysis = new Analysis(assumptions(func));
   func.body.args.forEach((v, i) => {
     const divisibility = powerOfTwoIn(func.paramFacts?.[i]?.divisibility ?? 1);
-    analysis.facts.set(v, { ...unknown(v), scalarDivisibility: divisibility });
+    analysis.set(v, { ...unknown(v), scalarDivisibility: divisibility });
   });
   analysis.block(func.body);
   return analysis.facts;
@@ -71,6 +65,17 @@ function divisibilityAt(a: AxisInfo, d: number, size: number): number {
 /** What divides each element. */
 const divisibilityOfEach = (a: AxisInfo): number => a.scalarDivisibility;
 
+/** With a divisor of each element, and a sign, that the author assumed. */
+function withAssumed(a: AxisInfo, more: Assumed): AxisInfo {
+  const each = Math.max(a.scalarDivisibility, more.divisibility);
+  return {
+    ...a,
+    divisibility: a.divisibility.map((x) => Math.max(x, each)),
+    scalarDivisibility: each,
+    nonNegative: a.nonNegative || more.nonNegative,
+  };
+}
+
 /** What holds for both. */
 function meet(a: AxisInfo, b: AxisInfo): AxisInfo {
   const contiguity = a.contiguity.map((c, d) => Math.min(c, b.contiguity[d]!));
@@ -87,6 +92,13 @@ const equal = (a: AxisInfo, b: AxisInfo): boolean => JSON.stringify(a) === JSON.
 
 class Analysis {
   readonly facts = new Map<Value, AxisInfo>();
+  constructor(private readonly assumed: ReadonlyMap<Value, Assumed>) {}
+
+  /** Notes what is known of a value, and what its author says besides. */
+  set(v: Value, info: AxisInfo): void {
+    const more = this.assumed.get(v);
+    this.facts.set(v, more ? withAssumed(info, more) : info);
+  }
 
   of(v: Value): AxisInfo {
     return this.facts.get(v) ?? unknown(v);
@@ -104,7 +116,7 @@ class Analysis {
             rule && (isIntegral || SHAPES.has(op.opcode))
               ? rule(op, args, v)
               : this.equalWhereOperandsAre(op, v);
-          this.facts.set(v, info);
+          this.set(v, info);
         }
     }
   }
@@ -127,7 +139,7 @@ class Analysis {
       for (const region of op.regions) this.block(region);
       const [a, b] = op.regions.map((r) => r.terminator!.operands);
       op.results.forEach((v, i) => {
-        this.facts.set(v, meet(this.of(a![i]!), this.of(b![i]!)));
+        this.set(v, meet(this.of(a![i]!), this.of(b![i]!)));
       });
       return;
     }
@@ -136,7 +148,7 @@ class Analysis {
     const body = op.regions.at(-1)!;
     if (isFor) {
       const [lo, , step] = op.operands.slice(0, 3).map((v) => this.of(v)) as [AxisInfo, AxisInfo, AxisInfo];
-      this.facts.set(body.args[0]!, meet(lo, { ...step, nonNegative: true }));
+      this.set(body.args[0]!, meet(lo, { ...step, nonNegative: true }));
     }
     const carriedArgs = op.regions.map((r) => r.args.slice(isFor ? 1 : 0));
     // Starts from what holds at first and weakens it until a turn keeps it. Every change at least halves a number.
@@ -145,7 +157,7 @@ class Analysis {
       if (round === 64) guess = inits.map((v) => unknown(v));
       for (const args of carriedArgs)
         args.forEach((v, i) => {
-          this.facts.set(v, guess[i]!);
+          this.set(v, guess[i]!);
         });
       for (const region of op.regions) this.block(region);
       if (round === 64) break;
@@ -154,7 +166,7 @@ class Analysis {
       guess = next;
     }
     op.results.forEach((v, i) => {
-      this.facts.set(v, guess[i]!);
+      this.set(v, guess[i]!);
     });
   }
 }
@@ -246,6 +258,23 @@ const keep: Rule = (_op, [a], v) =>
 /** Rules that hold for floats as well: equal elements stay where they are. */
 const SHAPES = new Set(["const", "splat", "broadcast", "expandDims", "permute", "reshape", "select"]);
 
+/** What the op says holds, besides what is known. */
+const claimed: Rule = (op, [a], v) => {
+  const claim = (kind: HintKind, d: number, most = MOST): number =>
+    Math.min(most, powerOfTwoIn((op.attrs[kind] as readonly number[] | undefined)?.[d] ?? 1));
+  const { shape } = v.type as TileType;
+  if (shape.length === 0)
+    return { ...a!, scalarDivisibility: Math.max(a!.scalarDivisibility, claim("divisibility", 0)) };
+  return make(v, a!.scalarDivisibility, a!.nonNegative, (d) => {
+    const run = Math.max(a!.contiguity[d]!, claim("contiguity", d, shape[d]!));
+    return [
+      run,
+      Math.max(divisibilityAt(a!, d, run), claim("divisibility", d)),
+      Math.max(a!.constancy[d]!, claim("constancy", d, shape[d]!)),
+    ];
+  });
+};
+
 const RULES: Readonly<Record<string, Rule>> = {
   const: (op, _args, v) => {
     const value = constantOf(op.result)!;
@@ -290,6 +319,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     if (isUniform) return uniform(shapeOf(v), a!.scalarDivisibility, a!.nonNegative);
     return make(v, a!.scalarDivisibility, a!.nonNegative, () => [1, a!.scalarDivisibility, 1]);
   },
+  hint: claimed,
   add: sum(false),
   sub: sum(true),
   mul: (op, [a, b], v) => {

@@ -12,8 +12,8 @@ export function dce(func: Func): boolean {
   return sweep(func.body, live);
 }
 
-/** Ops without results that tell the author something. */
-const REPORTS = new Set(["assert", "print"]);
+/** Ops without results that tell the author or the compiler something. */
+const REPORTS = new Set(["assert", "print", "assume"]);
 
 /** Operands of `op` before the carried ones. */
 const firstCarried = (op: Op): number => (op.opcode === "for" ? 3 : 0);

@@ -27,7 +27,7 @@ function hoistFrom(block: Block, outside: Set<Value>): boolean {
       if (hoistFrom(region, outside)) changed = true;
       for (const v of region.args) outside.delete(v);
     }
-    if (op.opcode === "for" || op.opcode === "while")
+    if ((op.opcode === "for" || op.opcode === "while") && op.attrs["disableLicm"] !== true)
       for (const region of op.regions)
         for (const inner of [...region.ops])
           if (opDef(inner.opcode).pure && inner.operands.every((v) => outside.has(v))) {

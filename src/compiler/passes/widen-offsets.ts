@@ -9,7 +9,7 @@ import { dce } from "./dce.js";
 /** Ops that give the same number in i64, unless i32 overflows. */
 const WIDENED = new Set([
   "add", "sub", "mul", "neg", "abs", "min", "max", "div", "rem", "shl", "shr", "and", "or", "xor", "not",
-  "splat", "broadcast", "expandDims", "reshape", "permute",
+  "splat", "broadcast", "expandDims", "reshape", "permute", "hint",
 ]); // biome-ignore format: one line reads better
 
 /**

@@ -3,7 +3,7 @@
 import { interpret, tileType } from "../emit.js";
 import { fault } from "../fault.js";
 
-interpret("assert", (op, e) => {
+interpret(["assert", "assume"], (op, e) => {
   const a = e.array(op.operands[0]!);
   const message = String(op.attrs["message"] ?? "");
   const scalar = tileType(op.operands[0]!).shape.length === 0;

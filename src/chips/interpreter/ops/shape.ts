@@ -5,7 +5,7 @@ import { interpret, sizeOf, tileType } from "../emit.js";
 import { fault } from "../fault.js";
 import { A, specialize } from "../loops.js";
 
-interpret(["expandDims", "reshape"], (op, e) => {
+interpret(["expandDims", "reshape", "hint"], (op, e) => {
   e.alias(op.result, e.array(op.operands[0]!));
   return undefined;
 });

@@ -8,5 +8,6 @@ import "./memory.js";
 import "./reduce.js";
 import "./sort.js";
 import "./control.js";
+import "./hint.js";
 
 export * from "./define.js";

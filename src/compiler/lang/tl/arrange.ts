@@ -17,7 +17,7 @@ function two(cx: Context, a: Val, b: Val, what: string): [Value, Value] {
 }
 
 /** Both along a new dimension of 2 at `axis`. */
-function stack(cx: Context, a: Value, b: Value, axis: number): Value {
+export function stack(cx: Context, a: Value, b: Value, axis: number): Value {
   const from = shapeOf(a);
   const shape = [...from.slice(0, axis), 2, ...from.slice(axis)];
   const wide = (v: Value): Value =>

@@ -1,11 +1,11 @@
-// Functions of `tl` that act while the kernel is compiled: ranges, checks, hints.
+// Functions of `tl` that act while the kernel is compiled (ranges, checks), and what a running kernel reports.
 
 import { DTYPES, type DType, Value } from "../../ir/index.js";
 import { truth } from "../branch.js";
 import { toValue, typeOf } from "../coerce.js";
 import { describe, isNumeric, isUntyped, Pointer, Range, Soft, type Val } from "../value.js";
 import { defaultDtype } from "../coerce.js";
-import { constInt, fn, option, optionNames } from "./define.js";
+import { constInt, flag, fn, option, optionNames } from "./define.js";
 
 /** `(hi)`, `(lo, hi)` or `(lo, hi, step)`. */
 const bounds = ([a, b, c]: readonly Val[]): [Val, Val, Val] => [
@@ -14,38 +14,46 @@ const bounds = ([a, b, c]: readonly Val[]): [Val, Val, Val] => [
   c ?? 1,
 ];
 
-type Hint = <T extends number>(x: T, ...values: number[]) => T;
-const hint = fn<Hint>("x, ...values", (_cx, [x]) => x);
+const COUNTS = ["stages", "unroll"] as const;
+const FLAGS = ["flatten", "warpSpecialize", "disallowAccMultiBuffer", "disableLicm"] as const;
+type RangeOptions = {
+  /** Overlap the loads of so many turns. */
+  stages?: number;
+  /** Put so many turns into one. */
+  unroll?: number;
+  /** Make one loop of this one and the only one inside. */
+  flatten?: boolean;
+  /** Let groups of threads take different parts of a turn. */
+  warpSpecialize?: boolean;
+  /** Keep one copy of an accumulator. */
+  disallowAccMultiBuffer?: boolean;
+  /** Leave what is the same in each turn inside the loop. */
+  disableLicm?: boolean;
+};
 
 export const compileTime = {
   /**
    * Counts in a `for … of` loop: `tl.range(end)`, `tl.range(start, end)` or `tl.range(start, end, step)`. Always
-   * makes a loop. `stages` asks the compiler to overlap the loads of so many turns, `unroll` to
-   * put so many turns into one; both are hints.
+   * makes a loop. The options are hints without effect on the result.
    * @example for (const k of tl.range(0, K, BLOCK_K, { stages: 3 })) { … }
    */
-  range: fn<
-    (
-      start: number,
-      end?: number,
-      step?: number,
-      options?: { stages?: number; unroll?: number },
-    ) => Iterable<number>
-  >("start, end?, step?, options?", (cx, [a, b, c, options]) => {
-    optionNames(cx, options, "tl.range", ["stages", "unroll"]);
-    const unroll = option(cx, options, "unroll");
-    const stages = option(cx, options, "stages");
-    return new Range(
-      ...bounds([a, b, c]),
-      false,
-      stages === undefined ? undefined : constInt(cx, stages, "stages"),
-      unroll === undefined ? undefined : constInt(cx, unroll, "unroll"),
-    );
-  }),
+  range: fn<(start: number, end?: number, step?: number, options?: RangeOptions) => Iterable<number>>(
+    "start, end?, step?, options?",
+    (cx, [a, b, c, options]) => {
+      optionNames(cx, options, "tl.range", [...COUNTS, ...FLAGS]);
+      const hints: Record<string, number | boolean> = {};
+      for (const name of COUNTS) {
+        const v = option(cx, options, name);
+        if (v !== undefined) hints[name] = constInt(cx, v, name);
+      }
+      for (const name of FLAGS) if (flag(cx, options, name)) hints[name] = true;
+      return new Range(...bounds([a, b, c]), false, hints);
+    },
+  ),
   /** As {@link range}, with bounds known at compile time, and unrolled: the counter is known in each turn. */
   staticRange: fn<(start: number, end?: number, step?: number) => Iterable<number>>(
     "start, end?, step?",
-    (_cx, args) => new Range(...bounds(args), true, undefined),
+    (_cx, args) => new Range(...bounds(args), true, {}),
   ),
   /** Refuses to compile the kernel, with the message, unless the condition holds. */
   staticAssert: fn<(condition: boolean, message?: string) => void>(
@@ -116,10 +124,4 @@ export const compileTime = {
     const info = typeof d === "string" ? (DTYPES as Record<string, { bits: number }>)[d] : undefined;
     return info ? info.bits : cx.fail(`tl.bitsOf takes a dtype, not ${describe(d)}`);
   }),
-  /** A hint that values are multiples of a number. It has no effect on the result. */
-  multipleOf: hint,
-  /** A hint that so many neighbouring values are contiguous. It has no effect on the result. */
-  maxContiguous: hint,
-  /** A hint that a condition holds. It has no effect on the result. */
-  assume: fn<(condition: boolean) => void>("condition", () => undefined),
 };

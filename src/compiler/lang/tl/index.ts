@@ -12,6 +12,8 @@ import { compileTime } from "./compile-time.js";
 import { creation } from "./creation.js";
 import { descriptors } from "./descriptor.js";
 import type { TlFunction, TlOf } from "./define.js";
+import { products } from "./dot.js";
+import { hints } from "./hint.js";
 import { math } from "./math.js";
 import { memory } from "./memory.js";
 import { reductions } from "./reduce.js";
@@ -24,12 +26,14 @@ const table: Readonly<Record<string, TlFunction<unknown>>> = {
   ...math,
   ...casts,
   ...reductions,
+  ...products,
   ...shapes,
   ...arrangements,
   ...combinations,
   ...descriptors,
   ...orders,
   ...compileTime,
+  ...hints,
 };
 
 type Dtypes = { readonly [D in DType]: D };
@@ -40,12 +44,14 @@ export interface Tl
     TlOf<typeof math>,
     TlOf<typeof casts>,
     TlOf<typeof reductions>,
+    TlOf<typeof products>,
     TlOf<typeof shapes>,
     TlOf<typeof arrangements>,
     TlOf<typeof combinations>,
     TlOf<typeof descriptors>,
     TlOf<typeof orders>,
     TlOf<typeof compileTime>,
+    TlOf<typeof hints>,
     LibraryOf<typeof library>,
     Dtypes {}
 

@@ -1,11 +1,11 @@
-// Functions of `tl` over an axis of a tile, and the matrix product.
+// Functions of `tl` over an axis of a tile.
 
-import { type DType, DTYPES, isF8, isFloat, numel, showType, type Value } from "../../ir/index.js";
-import { dotAccumulator, type ReduceKind } from "../../ir/ops/reduce.js";
-import { broadcast, fitTo, typeOf } from "../coerce.js";
+import { type DType, DTYPES, isFloat, numel, type Value } from "../../ir/index.js";
+import type { ReduceKind } from "../../ir/ops/reduce.js";
+import { broadcast, typeOf } from "../coerce.js";
 import type { Context } from "../context.js";
-import { describe, isUntyped, type Val } from "../value.js";
-import { axisArg, dtypeArg, flag, fn, option, optionNames, tileArg, word } from "./define.js";
+import { describe, type Val } from "../value.js";
+import { axisArg, flag, fn, optionNames, tileArg } from "./define.js";
 
 type ReduceOptions = {
   /** The axis stays, with length 1. */
@@ -116,59 +116,4 @@ export const reductions = {
   cumsum: scan("sum", "tl.cumsum"),
   /** Running products along an axis, each including its own element. */
   cumprod: scan("prod", "tl.cumprod"),
-  /**
-   * The matrix product of `a [M,K]` and `b [K,N]`, plus `acc [M,N]` where given. The result is f32 for floats
-   * (f64 for f64) and i32 for integers.
-   * @example acc = tl.dot(tl.load(a), tl.load(b), acc);
-   */
-  dot: fn<
-    (
-      a: number,
-      b: number,
-      acc?: number,
-      options?: {
-        /** How f32 operands may be rounded: `"tf32"` allows 10 bits of mantissa, `"tf32x3"` three such products. */
-        precision?: "ieee" | "tf32" | "tf32x3";
-        outDtype?: DType;
-      },
-    ) => number
-  >("a, b, acc?, options?", (cx, [x, y, acc, options]) => {
-    optionNames(cx, options, "tl.dot", ["precision", "outDtype"]);
-    const a = tileArg(cx, x, "the first argument of tl.dot");
-    const b = tileArg(cx, y, "the second argument of tl.dot");
-    const [s, t] = [typeOf(a), typeOf(b)];
-    if (s.shape.length !== 2 || t.shape.length !== 2 || s.shape[1] !== t.shape[0])
-      cx.fail(
-        `tl.dot needs [M,K] and [K,N], not ${showType(s)} and ${showType(t)}`,
-        "tl.trans turns a tile over.",
-      );
-    if ((s.dtype !== t.dtype && !(isF8(s.dtype) && isF8(t.dtype))) || s.dtype === "bool")
-      cx.fail(
-        `tl.dot needs two tiles of one number dtype, not ${showType(s)} and ${showType(t)}`,
-        "Cast one with tl.cast.",
-      );
-    const dtype = dotAccumulator(s.dtype);
-    const shape = [s.shape[0]!, t.shape[1]!];
-    const given: Val = acc === undefined ? 0 : acc;
-    if (!isUntyped(given)) {
-      const c = tileArg(cx, given, "the accumulator of tl.dot");
-      if (showType(c.type) !== showType({ kind: "tile", dtype, shape }))
-        cx.fail(
-          `the accumulator of tl.dot is ${showType(c.type)}, but the product is ${dtype}[${shape.join(",")}]`,
-          `Start it with tl.zeros([${shape.join(", ")}], tl.${dtype}).`,
-        );
-    }
-    const precision = word(
-      cx,
-      option(cx, options, "precision"),
-      "the precision of tl.dot",
-      ["ieee", "tf32", "tf32x3"],
-      "ieee",
-    );
-    const r = cx.b.value("dot", [a, b, fitTo(cx, given, dtype, shape, "the accumulator of tl.dot")], {
-      precision,
-    });
-    const out = option(cx, options, "outDtype");
-    return out === undefined ? r : cx.b.cast(r, dtypeArg(cx, out, "outDtype of tl.dot"));
-  }),
 };
