@@ -2,11 +2,11 @@
 // In each turn all values are computed before anything is written, so that a turn may write what it has read.
 
 import type { Value } from "../../ir/index.js";
-import type { AtomicOp, Operand } from "./form.js";
+import { atomicSink } from "./atomic.js";
 import type { Cell } from "./frame.js";
-import { dtypeOf, isScalarValue, memKind, regKind, shapeOf } from "./kinds.js";
+import { dtypeOf, memKind, regKind, shapeOf } from "./kinds.js";
 import { type AxisMap, identityMap } from "./maps.js";
-import { insert, storeMasked, storePrefix } from "./memory.js";
+import { storeMasked, storePrefix } from "./memory.js";
 import type { Context, Nest } from "./nest.js";
 import { reduceSink } from "./nest-reduce.js";
 import type { Root } from "./plan.js";
@@ -115,61 +115,3 @@ function storeSink(nest: Nest, { op }: Extract<Root, { kind: "effect" }>): Sink 
     },
   };
 }
-
-function atomicSink(nest: Nest, { op }: Extract<Root, { kind: "effect" }>): Sink {
-  const { e, code } = nest;
-  const cas = op.opcode === "atomicCas";
-  const [buffer, offset, ...rest] = op.operands as [Value, Value, ...Value[]];
-  const values = rest.slice(0, cas ? 2 : 1);
-  const mask = rest[values.length];
-  const shape = shapeOf(offset);
-  const map = identityMap(shape);
-  const d = dtypeOf(buffer);
-  const kind = regKind(d);
-  const isMax = op.attrs["kind"] === "max" || op.attrs["kind"] === "min";
-  return {
-    reads: [offset, ...rest].map((value) => ({ value, map })),
-    offset,
-    ...(mask && op.result.uses.size === 0 ? { mask } : {}),
-    turn: (ctx) => {
-      const { lanes } = nest;
-      const place = nest.placeOf(offset, map, ctx, lanes);
-      const m = mask ? nest.vector(mask, map, ctx) : 1;
-      const xs = values.map((v) => nest.vector(v, map, ctx));
-      return () => {
-        const old = e.reg(kind, lanes);
-        e.assign(old, kind === "i64" ? 0n : 0);
-        for (let k = 0; k < lanes; k++)
-          e.when(e.extract(m, "mask", k), () => {
-            const at =
-              place.kind === "lanes"
-                ? place.at(k)
-                : e.op("add", indexKind(place.at), 1, [place.at, index(place.at, k)]);
-            const args = xs.map((x) => e.extract(x, kind, k));
-            const dst = e.reg(kind);
-            e.out.push({
-              s: "atomic",
-              op: cas ? "cas" : (op.attrs["kind"] as AtomicOp),
-              dst,
-              mem: code.unit.bufferOf(buffer),
-              kind: memKind(d),
-              at,
-              value: args.at(-1)!,
-              ...(cas ? { expected: args[0]! } : {}),
-              ...(isMax && (d === "u8" || d === "u16" || d === "u32" || d === "u64")
-                ? { unsigned: true }
-                : {}),
-            });
-            insert(e, old, dst, k);
-          });
-        if (op.result.uses.size === 0) return;
-        if (isScalarValue(op.result)) code.unit.scalars.set(op.result, old);
-        else nest.writeCell(code.unit.cells.get(op.result)!, shape, map, ctx, old, lanes);
-      };
-    },
-  };
-}
-
-const indexKind = (at: Operand): "i32" | "i64" =>
-  typeof at === "bigint" || (typeof at === "object" && at.type.kind === "i64") ? "i64" : "i32";
-const index = (at: Operand, k: number): Operand => (indexKind(at) === "i64" ? BigInt(k) : k);
