@@ -51,7 +51,7 @@ export const roundToF8E5M2 = (x: number): number => roundFloat(x, 2, -14, 15);
 /** The 8 bits of the f8e4m3 nearest to `x`. NaN becomes 0x7f. */
 export function f8e4m3Bits(x: number): number {
   const r = roundToF8E4M3(x);
-  if (Number.isNaN(r)) return x < 0 ? 0xff : 0x7f;
+  if (Number.isNaN(r)) return 0x7f;
   const sign = r < 0 || Object.is(r, -0) ? 0x80 : 0;
   const a = Math.abs(r);
   if (a < 2 ** -6) return sign | (a * 2 ** 9);

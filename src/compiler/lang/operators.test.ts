@@ -1,7 +1,7 @@
 // Dtypes and shapes of the operators, and the folding of literals.
 
 import { describe, expect, it } from "vitest";
-import { DTYPES, type DType, showType, type TileType } from "../ir/index.js";
+import { DTYPES, type DType, isF8, showType, type TileType } from "../ir/index.js";
 import { promote } from "./coerce.js";
 import { constexpr, i32, ptr } from "./markers.js";
 import { build, kernel, run } from "./testing/build.js";
@@ -27,12 +27,13 @@ describe("promotion of two typed values", () => {
       expect(promote(t(b, shape), t(a, shape))).toBe(want);
     }
   });
-  it("is symmetric, and gives one of both or f32", () => {
+  it("is symmetric, and gives one of both or a float that holds both", () => {
     const all = Object.keys(DTYPES) as DType[];
     for (const a of all)
       for (const b of all) {
         expect(promote(t(a), t(b))).toBe(promote(t(b), t(a)));
-        expect([a, b, "f32"]).toContain(promote(t(a), t(b)));
+        const wider = isF8(a) && isF8(b) ? "f16" : "f32";
+        expect([a, b, wider]).toContain(promote(t(a), t(b)));
       }
   });
   it("a scalar does not widen a tile of its kind, but 64-bit integers are not cut", () => {
