@@ -109,6 +109,11 @@ export class Func {
    * multiple of `divisibility` (1: nothing known). Read by `passes/analyze-axes`.
    */
   paramFacts?: { divisibility: number }[];
+  /** What the author claims of values, after the ops that said so are gone. Kept by `passes/drop-hints`, read by `passes/analyze-axes`. */
+  claims?: {
+    readonly hints: ReadonlyMap<Value, readonly Op[]>;
+    readonly assumed: ReadonlyMap<Value, { readonly divisibility: number; readonly nonNegative: boolean }>;
+  };
   constructor(
     readonly name: string,
     params: readonly { name: string; type: Type }[],

@@ -1,8 +1,9 @@
 // Hints: what the analysis learns from them, that they change no result, and what they refuse.
 
 import { describe, expect, it } from "vitest";
-import { type Func, type Op, parse, print, type Value, walk } from "../ir/index.js";
+import { type Func, type Op, parse, print, type Value, verify, walk } from "../ir/index.js";
 import { analyzeAxes, type AxisInfo } from "../passes/analyze-axes.js";
+import { dropHints } from "../passes/drop-hints.js";
 import { optimize } from "../passes/optimize.js";
 import { widenOffsets } from "../passes/widen-offsets.js";
 import { constexpr, i32, ptr } from "./markers.js";
@@ -72,6 +73,21 @@ describe("hints", () => {
     expect(of(plain)).toMatchObject({ contiguity: [1, 16], divisibility: [1, 1] });
     expect(of(known)).toMatchObject({ contiguity: [1, 16] });
     expect(of(known).divisibility[1]).toBe(8);
+  });
+
+  it("are kept in mind when their ops are dropped", () => {
+    for (const [source, facts] of [
+      [matrix, { B: 16, KNOWN: true }],
+      [assumed, {}],
+      [list, { at: "i32" }],
+    ] as const) {
+      const func = optimized(build(source, facts));
+      const before = offsets(func);
+      dropHints(func);
+      verify(func);
+      walk(func.body, (op) => expect(["hint", "assume"]).not.toContain(op.opcode));
+      expect(offsets(func)).toEqual(before);
+    }
   });
 
   it("change no result", () => {

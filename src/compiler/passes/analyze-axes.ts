@@ -29,7 +29,7 @@ export interface AxisInfo {
 
 /** Facts about all values of the function. Uses {@link Func.paramFacts}. Offsets are taken not to overflow. */
 export function analyzeAxes(func: Func): Map<Value, AxisInfo> {
-  const analysis = new Analysis(assumptions(func));
+  const analysis = new Analysis(func.claims?.assumed ?? assumptions(func), func.claims?.hints);
   func.body.args.forEach((v, i) => {
     const divisibility = powerOfTwoIn(func.paramFacts?.[i]?.divisibility ?? 1);
     analysis.set(v, { ...unknown(v), scalarDivisibility: divisibility });
@@ -92,12 +92,17 @@ const equal = (a: AxisInfo, b: AxisInfo): boolean => JSON.stringify(a) === JSON.
 
 class Analysis {
   readonly facts = new Map<Value, AxisInfo>();
-  constructor(private readonly assumed: ReadonlyMap<Value, Assumed>) {}
+  constructor(
+    private readonly assumed: ReadonlyMap<Value, Assumed>,
+    private readonly hints?: ReadonlyMap<Value, readonly Op[]>,
+  ) {}
 
   /** Notes what is known of a value, and what its author says besides. */
   set(v: Value, info: AxisInfo): void {
     const more = this.assumed.get(v);
-    this.facts.set(v, more ? withAssumed(info, more) : info);
+    let all = more ? withAssumed(info, more) : info;
+    for (const op of this.hints?.get(v) ?? []) all = claimed(op, [all], v);
+    this.facts.set(v, all);
   }
 
   of(v: Value): AxisInfo {

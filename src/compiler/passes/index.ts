@@ -8,5 +8,7 @@ export * from "./optimize.js";
 export * from "./simplify.js";
 export * from "./analyze-axes.js";
 export * from "./differentiate.js";
+export * from "./drop-hints.js";
+export * from "./widen-f8-dots.js";
 export * from "./widen-offsets.js";
 export * from "./reports.js";

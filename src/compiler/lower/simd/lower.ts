@@ -1,7 +1,8 @@
 // Lowers a function of the tile IR to the form: parameters, blocks, steps in order, scalars between them.
 
-import { type Block, type Func, type Op, opDef, replaceAllUses, type Value, walk } from "../../ir/index.js";
+import { type Block, type Func, type Op, opDef, type Value, walk } from "../../ir/index.js";
 import { cloneFunc } from "../../ir/clone.js";
+import { dropHints } from "../../passes/drop-hints.js";
 import { assignCells, type Move } from "./cells.js";
 import { emitControl } from "./control.js";
 import { removeDead } from "./dead.js";
@@ -181,11 +182,9 @@ export function lowerSimd(original: Func, shape: VectorShape): Form {
   const func = cloneFunc(original);
   // What a chip reports it has turned into stores (`passes/reports`).
   walk(func.body, (op) => {
-    if (op.opcode === "assert" || op.opcode === "print" || op.opcode === "assume") op.erase();
-    if (op.opcode !== "hint") return;
-    replaceAllUses(op.result, op.operands[0]!);
-    op.erase();
+    if (op.opcode === "assert" || op.opcode === "print") op.erase();
   });
+  dropHints(func);
   scalarizeInduction(func);
   const unit = new Unit(func, shape);
   const { e } = unit;

@@ -1,6 +1,6 @@
 // Atomic operations on tiles of places: one thread does each, and hands the old value to those that hold it too.
 
-import { DTYPES, type DType, numel, type Op, type Value } from "../../ir/index.js";
+import { DTYPES, type DType, isNarrowFloat, numel, type Op, type Value } from "../../ir/index.js";
 import { CompileError } from "../../target.js";
 import { elementwise } from "../simd/elementwise.js";
 import { isReg } from "../simd/emit.js";
@@ -74,8 +74,7 @@ function one(
   if (!isReg(mask) && !Number(mask)) return zero;
   const float = kind === "f32" || kind === "f64";
   const native =
-    w.dtype !== "f16" &&
-    w.dtype !== "bf16" &&
+    !isNarrowFloat(w.dtype) &&
     w.dtype !== "bool" &&
     (w.op === "cas" ? kind === "i32" : shape.atomics(w.op, kind));
   if (!native) return byExchange(unit, w, place, value, expected, mask);
@@ -130,7 +129,7 @@ function byExchange(
   };
   const fromBits = (b: Operand): Operand => {
     if (d === "f32" || d === "f64") return e.op("bitcast", d, 1, [b]);
-    if (d === "bool" || d === "f16" || d === "bf16") return fromMemory(e, d, b);
+    if (d === "bool" || isNarrowFloat(d)) return fromMemory(e, d, b);
     return wrapSmall(e, d, b, 1);
   };
   const seen = e.reg(word);

@@ -92,7 +92,7 @@ export class SimtEmitter extends Emitter {
   isHalfOf(x: Reg, dtype: string, pair: Reg, which: 0 | 1): void {
     this.pairs.set(x, { pair, which });
     const bits = which ? this.op("shrU", "i32", 1, [pair, 16]) : this.op("and", "i32", 1, [pair, 0xffff]);
-    this.halfBits.set(x, { dtype, bits });
+    this.narrowBits.set(x, { dtype, bits });
   }
 
   /** The pair that these are the two halves of. */

@@ -2,6 +2,7 @@
 
 import { cloneFunc } from "../../ir/clone.js";
 import { type Block, DTYPES, type Func, type Op, opDef, type Value, walk } from "../../ir/index.js";
+import { dropHints, widenF8Dots } from "../../passes/index.js";
 import { CompileError } from "../../target.js";
 import { elementwise } from "../simd/elementwise.js";
 import type { FormParam, Operand } from "../simd/form.js";
@@ -121,6 +122,8 @@ export function lowerSimt(original: Func, shape: SimtShape): Form {
     if (op.opcode === "assert" || op.opcode === "print") op.erase();
   });
   scalarizeInduction(func);
+  dropHints(func);
+  widenF8Dots(func);
   return emitFunc(func, new Plan(func, shape), shape);
 }
 

@@ -1,8 +1,8 @@
 // Elements of under 32 bits in registers of 32: several in one word, as they stand in memory.
 
-import { DTYPES, type DType } from "../../ir/index.js";
+import { DTYPES, type DType, isF8 } from "../../ir/index.js";
 import { isReg } from "../simd/emit.js";
-import { toHalfBits, isHalf } from "../simd/half.js";
+import { toNarrowBits } from "../simd/narrow.js";
 import type { SimtEmitter } from "./emit.js";
 import type { Operand } from "./form.js";
 import { fromMemory, toMemory } from "./shared.js";
@@ -23,9 +23,12 @@ export function packWords(e: SimtEmitter, d: DType, xs: readonly Operand[]): Ope
   });
 }
 
+/** Chips have operations for pairs of these. */
+const isHalf = (d: DType): boolean => d === "f16" || d === "bf16";
+
 function packHalves(e: SimtEmitter, d: DType, low: Operand, high: Operand): Operand {
   if (!isReg(low) && !isReg(high))
-    return Number(toHalfBits(e, d, low, 1)) | (Number(toHalfBits(e, d, high, 1)) << 16) | 0;
+    return Number(toNarrowBits(e, d, low, 1)) | (Number(toNarrowBits(e, d, high, 1)) << 16) | 0;
   const both = e.unpacked(low, high);
   if (both) return both;
   return e.simt(d === "f16" ? "packF16" : "packBf16", "i32", [low, high]);
@@ -50,6 +53,6 @@ export function unpackWords(e: SimtEmitter, d: DType, words: readonly Operand[],
     if (DTYPES[d].kind === "int")
       return e.op("shrS", "i32", 1, [e.op("shl", "i32", 1, [word, 32 - size * (k + 1)]), 32 - size]);
     const bits = e.op("and", "i32", 1, [e.op("shrU", "i32", 1, [word, k * size]), 2 ** size - 1]);
-    return d === "bool" ? e.op("ne", "mask", 1, [bits, 0]) : bits;
+    return d === "bool" || isF8(d) ? fromMemory(e, d, bits) : bits;
   });
 }

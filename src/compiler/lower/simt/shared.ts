@@ -3,12 +3,12 @@
 // Scratch for conversions and reductions is one area, reused by each; a barrier stands between the reads of one use and the
 // writes of the next. Buffers need one where elements that a thread accesses may have been accessed by another before.
 
-import { DTYPES, type DType, type Op, type Value } from "../../ir/index.js";
+import { DTYPES, type DType, isNarrowFloat, type Op, type Value } from "../../ir/index.js";
 import { walk, opDef, type Block } from "../../ir/index.js";
 import type { SimtEmitter } from "./emit.js";
 import type { MemKind, Operand, Reg, RegKind } from "./form.js";
 import { type Layout, sameLayout, isReplicated } from "./layout.js";
-import { fromHalfBits, isHalf, toHalfBits } from "../simd/half.js";
+import { fromNarrowBits, toNarrowBits } from "../simd/narrow.js";
 import { memKind, regKind } from "../simd/kinds.js";
 
 interface Access {
@@ -109,14 +109,14 @@ export const sharedBytes = (d: DType): number => DTYPES[d].bytes;
 /** A value as it goes to memory. */
 export function toMemory(e: SimtEmitter, d: DType, x: Operand): Operand {
   if (d === "bool") return e.op("fromMask", "i32", 1, [x]);
-  return isHalf(d) ? toHalfBits(e, d, x, 1) : x;
+  return isNarrowFloat(d) ? toNarrowBits(e, d, x, 1) : x;
 }
 /** A value as it comes from memory. */
 export function fromMemory(e: SimtEmitter, d: DType, x: Operand): Operand {
   if (d === "bool") return e.op("ne", "mask", 1, [x, 0]);
-  return isHalf(d) ? fromHalfBits(e, d, x, 1) : x;
+  return isNarrowFloat(d) ? fromNarrowBits(e, d, x, 1) : x;
 }
-export const memoryReg = (d: DType): RegKind => (d === "bool" || isHalf(d) ? "i32" : regKind(d));
+export const memoryReg = (d: DType): RegKind => (d === "bool" || isNarrowFloat(d) ? "i32" : regKind(d));
 
 /** Writes one element of a dtype to the byte `at + plus` of shared memory. */
 export function storeShared(
