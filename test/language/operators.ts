@@ -12,6 +12,7 @@ import {
 } from "../../src/compiler/ir/index.js";
 import { optimize } from "../../src/compiler/passes/index.js";
 import { chips as tested, open } from "./run.js";
+import { tritonTable } from "./triton-names.js";
 
 /** The chips that need no device: other machines show the same page. */
 const PAGE = ["cpu", "wasm", "interpreter"];
@@ -152,6 +153,20 @@ export async function operatorsPage(): Promise<string> {
     line(["op", ...dtypes]),
     line(["op", ...dtypes].map(() => "---")),
     ...all.map((r) => line([r.name, ...cells.get(r.name)!])),
+    "",
+    "## Atomics",
+    "",
+    "`add`, `max`, `min`, `xchg` and compare-and-exchange work on every dtype but `bool` on each of these chips, `and`, `or` and `xor` on",
+    "integers; floats of 8 and 16 bits by exchanging their bits until no other program came between. Tests: `test/language/atomics.test.ts`.",
+    "",
+    "## Matrix products",
+    "",
+    "`tl.dot`: two tiles of one number dtype, or of the two f8; sums in f32 (f64 for f64, i32 for integers up to 32 bits, i64). `tl.dotScaled`:",
+    "e4m3, e5m2, e2m1, bf16 and fp16, scales per 32 (e8m0) or 16 (f8e4m3). Tests: `test/language/dot.test.ts`.",
+    "",
+    "## Triton's list",
+    "",
+    ...tritonTable(),
     "",
     "## Declined",
     "",

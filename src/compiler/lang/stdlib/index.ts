@@ -2,10 +2,18 @@
 
 import { philox, rand, rand4x, randint, randint4x, randn, randn4x, uniform } from "./random.js";
 import { softmax } from "./softmax.js";
+import { swizzle2d } from "./swizzle.js";
 
 export const library = {
   /** exp(x - max) / sum of them along an axis (default 0): non-negative numbers whose sum is 1. */
   softmax,
+  /**
+   * Row-major places `(i, j)` of a matrix of `rows` and `columns`, renumbered so that neighbours in order run down groups
+   * of `group` rows: programs that run at the same time then share rows and columns of their operands.
+   * @returns the new row and column
+   * @example const [row, col] = tl.swizzle2d(tl.programId(0), tl.programId(1), tl.numPrograms(0), tl.numPrograms(1), 8);
+   */
+  swizzle2d,
   /**
    * Four streams of random u32 from a key and a counter: Philox 4x32 with 10 rounds. The key is `seed` (32 or 64
    * bits), the counter is four u32.

@@ -1,7 +1,7 @@
 // Functions of `tl` that make values out of nothing.
 
 import type { DType } from "../../ir/index.js";
-import { fitTo } from "../coerce.js";
+import { fitTo, toValue, typeOf } from "../coerce.js";
 import { constInt, dimension, dtypeArg, fn, shapeArg } from "./define.js";
 import { describe } from "../value.js";
 
@@ -41,6 +41,11 @@ export const creation = {
       shapeArg(cx, shape, "the shape of tl.zeros"),
     ),
   ),
+  /** Zeros of the shape and dtype of another tile. */
+  zerosLike: fn<(x: number) => number>("x", (cx, [x]) => {
+    const t = typeOf(toValue(cx, x, "the argument of tl.zerosLike"));
+    return cx.b.constant(0, t.dtype, t.shape);
+  }),
   /** A tile whose elements are all `value` (default dtype f32); the value may be a scalar of the run time. */
   full: fn<(shape: Shape, value: number, dtype?: DType) => number>(
     "shape, value, dtype?",

@@ -84,6 +84,14 @@ const nonZero = (cx: Context, v: Value): Value => cx.b.value("cmp", [v, zeroLike
 const signsDiffer = (cx: Context, a: Value, b: Value, pred: "lt" | "ge"): Value =>
   cx.b.value("cmp", [cx.b.value("xor", [a, b]), zeroLike(cx, a)], { pred });
 
+/** A division of floats, and of nothing else. */
+function quotient(cx: Context, a: Val, b: Val, what: string): Val {
+  for (const v of [a, b])
+    if (!isUntyped(v) && !isFloat(typeOf(toValue(cx, v, `an argument of ${what}`)).dtype))
+      cx.fail(`${what} takes floats, not ${describe(v)}`, "Use tl.div, tl.floorDiv or tl.cdiv.");
+  return binary(cx, "/", a, b);
+}
+
 export const math = {
   /** e to the power of x. Floats. */
   exp: unary("exp", Math.exp),
@@ -199,6 +207,12 @@ export const math = {
       ? cx.b.value("div", [x, y])
       : cx.b.value("div", [cx.b.cast(x, "f32"), cx.b.cast(y, "f32")]);
   }),
+  /** a / b of floats, rounded to nearest even: what `/` does here on every chip. */
+  divRn: fn<Binary>("a, b", (cx, [a, b]) => quotient(cx, a, b, "tl.divRn")),
+  /** a / b of floats; never less exact than {@link divRn}. */
+  fdiv: fn<Binary>("a, b", (cx, [a, b]) => quotient(cx, a, b, "tl.fdiv")),
+  /** The square root of floats, rounded to nearest even: what {@link sqrt} does here on every chip. */
+  sqrtRn: unary("sqrt", Math.sqrt),
   /** The remainder of a / b with the sign of a; the same as `a % b`. */
   rem: fn<Binary>("a, b", (cx, [a, b]) => binary(cx, "%", a, b)),
   /** The upper half of the product of two unsigned integers (of 32 or 64 bits). */

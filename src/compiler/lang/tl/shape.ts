@@ -7,6 +7,17 @@ import { axisArg, constInt, fn, shapeArg, tileArg } from "./define.js";
 
 type Shape = number | readonly number[];
 
+const reshape = (what: string) =>
+  fn<<T extends number | boolean>(x: T, shape: Shape) => T>("x, shape", (cx, [x, shape]) => {
+    const v = tileArg(cx, x, `the argument of ${what}`);
+    const to = shapeArg(cx, shape, `the shape of ${what}`);
+    if (numel(to) !== numel(typeOf(v).shape))
+      cx.fail(
+        `${what} keeps the elements: ${showType(v.type)} has ${numel(typeOf(v).shape)}, [${to.join(",")}] has ${numel(to)}`,
+      );
+    return cx.b.value("reshape", [v], { shape: to });
+  });
+
 export const shapes = {
   /** Inserts a dimension of 1 at `axis` (negative: from the end). `[N]` at 0 is `[1,N]`, at 1 `[N,1]`. */
   expandDims: fn<<T extends number | boolean>(x: T, axis: number) => T>("x, axis", (cx, [x, axis]) => {
@@ -39,15 +50,9 @@ export const shapes = {
     ),
   ),
   /** The same elements in row-major order as another shape. */
-  reshape: fn<<T extends number | boolean>(x: T, shape: Shape) => T>("x, shape", (cx, [x, shape]) => {
-    const v = tileArg(cx, x, "the argument of tl.reshape");
-    const to = shapeArg(cx, shape, "the shape of tl.reshape");
-    if (numel(to) !== numel(typeOf(v).shape))
-      cx.fail(
-        `tl.reshape keeps the elements: ${showType(v.type)} has ${numel(typeOf(v).shape)}, [${to.join(",")}] has ${numel(to)}`,
-      );
-    return cx.b.value("reshape", [v], { shape: to });
-  }),
+  reshape: reshape("tl.reshape"),
+  /** The same as {@link reshape}. */
+  view: reshape("tl.view"),
   /** Reorders dimensions: result dimension `i` is dimension `order[i]` of `x`. */
   permute: fn<<T extends number | boolean>(x: T, order: readonly number[]) => T>(
     "x, order",
