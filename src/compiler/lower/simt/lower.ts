@@ -19,6 +19,7 @@ import { pressureOf } from "./pressure.js";
 import { isRearranging, operandLayout } from "./rearrange.js";
 import { emitReduce } from "./reduce.js";
 import { emitScan } from "./scan.js";
+import { emitSort } from "./sort.js";
 import { emitGather } from "./gather.js";
 import { emitDot } from "./dot.js";
 import type { SimtShape } from "./shape.js";
@@ -56,6 +57,9 @@ function emitOp(unit: Unit, op: Op): void {
       return;
     case "scan":
       emitScan(unit, op);
+      return;
+    case "sort":
+      emitSort(unit, op);
       return;
     case "gather":
       emitGather(unit, op);

@@ -96,7 +96,10 @@ export class Plan {
     let most = 1;
     walk(this.func.body, (op) => {
       for (const v of [...op.operands, ...op.results])
-        if (v.type.kind === "tile" && (isMemory(op) || op.opcode === "dot" || op.opcode === "reduce"))
+        if (
+          v.type.kind === "tile" &&
+          (isMemory(op) || ["dot", "reduce", "scan", "sort", "gather"].includes(op.opcode))
+        )
           most = Math.max(most, sizeOf(v));
     });
     if (most === 1) return 1;
@@ -177,6 +180,9 @@ export class Plan {
       case "scan":
         this.home(op.result, this.anchor(op.operands[0]!));
         return;
+      case "sort":
+        for (const v of op.results) this.home(v, this.fallback(shapeOf(v)));
+        return;
       case "gather":
         this.home(op.result, this.anchor(op.operands[1]!));
         return;
@@ -235,6 +241,8 @@ export class Plan {
       case "reduce":
       case "scan":
         return [[op.operands[0]!, this.anchor(op.operands[0]!)]];
+      case "sort":
+        return all(op.operands, this.anchor(op.operands[0]!));
       case "gather":
         return [
           [op.operands[0]!, this.anchor(op.operands[0]!)],

@@ -237,6 +237,10 @@ function lane(op: RegOp, kind: RegKind, to: RegType, a: readonly Scalar[]): Scal
   }
 }
 
+/** One operation on scalars of kind `from` (of `select`: of its values) with a result of kind `to`. */
+export const scalarOp = (op: RegOp, from: RegKind, to: RegKind, args: readonly Scalar[]): Scalar =>
+  norm(to, lane(op, from, { kind: to, lanes: 1 }, args));
+
 class Run {
   private readonly regs = new Map<number, Val>();
   constructor(

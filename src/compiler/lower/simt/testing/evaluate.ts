@@ -1,0 +1,286 @@
+// Runs a form in JavaScript, the threads of a workgroup in turns from barrier to barrier: to test the lowering without a
+// device. It checks what a device does not: bounds, alignment, and that no thread touches what another one wrote or read
+// since the last barrier. Slow; not a chip.
+
+import { f16Bits, f16FromBits, roundToBf16 } from "../../../ir/rounding.js";
+import type { FormArg } from "../../simd/testing/evaluate.js";
+import { scalarOp } from "../../simd/testing/evaluate.js";
+import type { Form, MemKind, Operand, Place, Reg, RegKind, Stmt } from "../form.js";
+
+const BYTES: Record<MemKind, number> = { i8: 1, u8: 1, i16: 2, u16: 2, i32: 4, f32: 4, i64: 8, f64: 8 };
+const GET: Record<MemKind, string> = {
+  i8: "getInt8", u8: "getUint8", i16: "getInt16", u16: "getUint16",
+  i32: "getInt32", f32: "getFloat32", i64: "getBigInt64", f64: "getFloat64",
+}; // biome-ignore format: a table
+
+/** Memory that knows who touched which byte last. */
+class Watched {
+  readonly view: DataView;
+  private readonly writer: Int32Array;
+  private readonly written: Int32Array;
+  private readonly reader: Int32Array;
+  private readonly readAt: Int32Array;
+  constructor(
+    readonly name: string,
+    bytes: ArrayBufferView,
+  ) {
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const n = bytes.byteLength;
+    this.writer = new Int32Array(n);
+    this.written = new Int32Array(n);
+    this.reader = new Int32Array(n);
+    this.readAt = new Int32Array(n);
+  }
+
+  touch(at: number, bytes: number, thread: number, epoch: number, how: "read" | "write" | "atomic"): void {
+    if (!(at >= 0 && at + bytes <= this.view.byteLength))
+      throw new Error(`${how} of ${bytes} bytes at ${at} of ${this.name}, which has ${this.view.byteLength}`);
+    if (at % bytes !== 0) throw new Error(`${how} of ${bytes} bytes at ${at} of ${this.name} is not aligned`);
+    if (how === "atomic") return;
+    for (let b = at; b < at + bytes; b++) {
+      if (this.written[b] === epoch && this.writer[b] !== thread)
+        throw new Error(
+          `thread ${thread} ${how}s byte ${b} of ${this.name}, which thread ${this.writer[b]} wrote without a barrier`,
+        );
+      if (how === "write") {
+        if (this.readAt[b] === epoch && this.reader[b] !== thread)
+          throw new Error(
+            `thread ${thread} writes byte ${b} of ${this.name}, which another thread read without a barrier`,
+          );
+        this.written[b] = epoch;
+        this.writer[b] = thread;
+      } else {
+        this.reader[b] = this.readAt[b] === epoch && this.reader[b] !== thread ? -1 : thread;
+        this.readAt[b] = epoch;
+      }
+    }
+  }
+}
+
+/** What the code of a thread calls. */
+class Group {
+  epoch = 1;
+  readonly lanes: (number | bigint)[] = [];
+  constructor(
+    readonly memories: readonly Watched[],
+    readonly form: Form,
+  ) {}
+
+  load(m: number, kind: MemKind, at: number, n: number, thread: number): (number | bigint)[] {
+    const memory = this.memories[m]!;
+    memory.touch(at, BYTES[kind] * n, thread, this.epoch, "read");
+    return Array.from({ length: n }, (_, i) =>
+      (memory.view[GET[kind] as "getInt32"] as (at: number, little: boolean) => number).call(
+        memory.view,
+        at + i * BYTES[kind],
+        true,
+      ),
+    );
+  }
+
+  store(m: number, kind: MemKind, at: number, xs: readonly (number | bigint)[], thread: number): void {
+    const memory = this.memories[m]!;
+    memory.touch(at, BYTES[kind] * xs.length, thread, this.epoch, "write");
+    xs.forEach((x, i) => {
+      this.put(memory, kind, at + i * BYTES[kind], x);
+    });
+  }
+
+  private put(memory: Watched, kind: MemKind, at: number, x: number | bigint): void {
+    const name = GET[kind].replace("get", "set") as "setInt32";
+    (memory.view[name] as (at: number, x: unknown, little: boolean) => void).call(memory.view, at, x, true);
+  }
+
+  atomic(
+    m: number,
+    op: string,
+    kind: MemKind,
+    at: number,
+    x: number | bigint,
+    expected: number | bigint | undefined,
+    unsigned: boolean,
+  ): number | bigint {
+    const memory = this.memories[m]!;
+    memory.touch(at, BYTES[kind], -2, this.epoch, "atomic");
+    const read = memory.view[GET[kind] as "getInt32"] as (at: number, little: boolean) => number | bigint;
+    const old = read.call(memory.view, at, true);
+    const reg: RegKind = kind === "i64" ? "i64" : kind === "f32" ? "f32" : kind === "f64" ? "f64" : "i32";
+    const sign = reg === "f32" || reg === "f64" ? "" : unsigned ? "U" : "S";
+    const name = op === "min" || op === "max" ? `${op}${sign}` : op;
+    const next =
+      op === "cas" ? (old === expected ? x : old) : op === "xchg" ? x : this.op(name, reg, reg, old, x);
+    this.put(memory, kind, at, next);
+    return old;
+  }
+
+  op(op: string, from: RegKind, to: RegKind, ...args: (number | bigint)[]): number | bigint {
+    const x = Number(args[0]);
+    switch (op) {
+      case "packF16":
+        return f16Bits(x) | (f16Bits(Number(args[1])) << 16) | 0;
+      case "packBf16":
+        return bf16Bits(x) | (bf16Bits(Number(args[1])) << 16) | 0;
+      case "lowF16":
+        return f16FromBits(x & 0xffff);
+      case "highF16":
+        return f16FromBits(x >>> 16);
+      case "lowBf16":
+        return float(x << 16);
+      case "highBf16":
+        return float(x & 0xffff0000);
+    }
+    return scalarOp(op as never, from, to, args);
+  }
+}
+
+const word = new DataView(new ArrayBuffer(4));
+const float = (bits: number): number => {
+  word.setInt32(0, bits);
+  return word.getFloat32(0);
+};
+const bf16Bits = (x: number): number => {
+  word.setFloat32(0, roundToBf16(x));
+  return Number.isNaN(x) ? 0x7fc0 : word.getUint16(0);
+};
+
+/** The JavaScript of one thread. */
+function source(form: Form): string {
+  const out: string[] = [];
+  const name = (r: Reg): string => `r${r.id}`;
+  const show = (o: Operand, kind?: RegKind): string =>
+    typeof o === "object"
+      ? name(o)
+      : kind === "i64"
+        ? `${BigInt.asIntN(64, BigInt(o))}n`
+        : Object.is(o, -0)
+          ? "-0"
+          : typeof o === "bigint"
+            ? `${o}n`
+            : String(o);
+  const place = (p: Place): { memory: number; at: string } => {
+    if ("shared" in p.mem)
+      return { memory: form.params.length, at: `${p.mem.shared + (p.plus ?? 0)}+Number(${show(p.at)})` };
+    const param = form.params[p.mem.param]!;
+    return { memory: p.mem.param, at: `(Number(${show(p.at)})+${p.plus ?? 0})*${BYTES[param.mem]}` };
+  };
+  const guarded = (mask: Operand | undefined, code: string): string =>
+    mask === undefined ? code : `if(${show(mask)}){${code}}`;
+  const list = (stmts: readonly Stmt[]): void => {
+    for (const s of stmts) statement(s);
+  };
+  const statement = (s: Stmt): void => {
+    switch (s.s) {
+      case "op": {
+        const d = name(s.dst);
+        if (s.op === "threadId") out.push(`${d}=T;`);
+        else if (s.op === "programId") out.push(`${d}=P[${s.index}];`);
+        else if (s.op === "numPrograms") out.push(`${d}=G[${s.index}];`);
+        else if (s.op === "param") out.push(`${d}=A[${s.index}];`);
+        else {
+          const first = s.args[s.op === "select" ? 1 : 0];
+          const second = s.args.find((a) => typeof a === "object") as Reg | undefined;
+          const from =
+            typeof first === "object"
+              ? first.type.kind
+              : s.op === "select"
+                ? s.dst.type.kind
+                : (second?.type.kind ?? s.dst.type.kind);
+          const args = s.args.map((a, i) => show(a, s.op === "select" && i === 0 ? "mask" : from));
+          out.push(`${d}=H.op("${s.op}","${from}","${s.dst.type.kind}",${args.join(",")});`);
+        }
+        return;
+      }
+      case "load": {
+        const { memory, at } = place(s);
+        out.push(
+          guarded(s.mask, `[${s.dst.map(name)}]=H.load(${memory},"${s.kind}",${at},${s.dst.length},T);`),
+        );
+        return;
+      }
+      case "store": {
+        const { memory, at } = place(s);
+        const xs = s.values.map((v) => show(v, s.type.kind));
+        out.push(guarded(s.mask, `H.store(${memory},"${s.kind}",${at},[${xs}],T);`));
+        return;
+      }
+      case "atomic": {
+        const { memory, at } = place(s);
+        const reg: RegKind = s.kind === "i64" ? "i64" : "i32";
+        const call = `H.atomic(${memory},"${s.op}","${s.kind}",${at},${show(s.value, s.kind === "i64" ? reg : undefined)},${s.expected === undefined ? "undefined" : show(s.expected, s.kind === "i64" ? reg : undefined)},${s.unsigned === true})`;
+        out.push(guarded(s.mask, `${s.dst ? `${name(s.dst)}=` : ""}${call};`));
+        return;
+      }
+      case "barrier":
+        out.push("yield;");
+        return;
+      case "shuffle": {
+        const to = { xor: "T^", up: "T-", down: "T+", index: "" }[s.how];
+        out.push(`H.lanes[T]=${show(s.value)};yield;${name(s.dst)}=H.lanes[${to}${show(s.by)}];yield;`);
+        return;
+      }
+      case "for": {
+        const iv = name(s.iv);
+        const k = s.iv.type.kind;
+        out.push(`for(${iv}=${show(s.lo, k)};${iv}<${show(s.hi, k)};${iv}+=${show(s.step, k)}){`);
+        list(s.body);
+        out.push("}");
+        return;
+      }
+      case "while":
+        out.push("for(;;){");
+        list(s.cond);
+        out.push(`if(!${show(s.test)})break;`);
+        list(s.body);
+        out.push("}");
+        return;
+      case "if":
+        out.push(`if(${show(s.test)}){`);
+        list(s.then);
+        out.push("}else{");
+        list(s.else);
+        out.push("}");
+        return;
+      default:
+        throw new Error(`the evaluator has no ${s.s}`);
+    }
+  };
+  list(form.body);
+  const regs = form.regs.map(name);
+  return `return function*(T,P,G,A,H){${regs.length ? `let ${regs};` : ""}${out.join("\n")}}`;
+}
+
+type Thread = (
+  t: number,
+  p: readonly number[],
+  g: readonly number[],
+  a: readonly unknown[],
+  h: Group,
+) => Generator;
+
+/** Runs every program of a grid. Buffers are changed in place. */
+export function evaluateForm(
+  form: Form,
+  args: readonly FormArg[],
+  grid: readonly [number, number?, number?] = [1],
+): void {
+  const thread = new Function(source(form))() as Thread;
+  const shared = new Watched("shared memory", new Uint8Array(form.sharedBytes));
+  const memories = args.map((a, i) =>
+    typeof a === "object" ? new Watched(form.params[i]!.name, a) : (undefined as unknown as Watched),
+  );
+  const group = new Group([...memories, shared], form);
+  const [gx, gy, gz] = [grid[0], grid[1] ?? 1, grid[2] ?? 1];
+  for (let z = 0; z < gz; z++)
+    for (let y = 0; y < gy; y++)
+      for (let x = 0; x < gx; x++) {
+        const threads = Array.from({ length: form.threads }, (_, t) =>
+          thread(t, [x, y, z], [gx, gy, gz], args, group),
+        );
+        for (let running = true; running; ) {
+          const states = threads.map((t) => t.next().done);
+          group.epoch++;
+          if (states.some((d) => d !== states[0])) throw new Error("only some threads reached a barrier");
+          running = !states[0];
+        }
+      }
+}
