@@ -18,7 +18,7 @@ export * from "./topk.js";
 export * from "./order-statistics.js";
 export * from "./softmax.js";
 export * from "./matmul.js";
-export * from "./attention.js";
+export * from "./attention/index.js";
 export * from "./rms-norm.js";
 export * from "./loss.js";
 export * from "./cross-entropy-rows.js";

@@ -2,11 +2,11 @@
 // both directions.
 
 import { expect, it } from "vitest";
-import { grad, type Tensor, tensor } from "../tensor/index.js";
-import "./index.js";
-import { plainAttention, scaledDotProductAttention } from "./attention.js";
-import { flashFits } from "./attention-kernel.js";
-import { distance, noise, numbers, onEachChip } from "./testing/chips.js";
+import { grad, type Tensor, tensor } from "../../tensor/index.js";
+import "../index.js";
+import { distance, noise, numbers, onEachChip } from "../testing/chips.js";
+import { whyNotFused } from "./fused.js";
+import { plainAttention, scaledDotProductAttention } from "./sdpa.js";
 
 /** `[batch, heads, tokens, size]`, its rows laid out as a projection leaves them. */
 const heads = (b: number, h: number, s: number, d: number, seed: number): Tensor =>
@@ -37,7 +37,7 @@ await onEachChip((chip) => {
       const [q, k, v] = [heads(B, H, Sq, D, 1), heads(B, KH, Sk, D, 2), heads(B, KH, Sk, D, 3)];
       const w = heads(B, H, Sq, D, 4);
       for (const t of [q, k, v]) t.requiresGrad_();
-      expect(flashFits(q, k, v)).toBe(true);
+      expect(whyNotFused(q, k, v)).toBeUndefined();
       const fast = scaledDotProductAttention(q, k, v, { isCausal: causal, enableGqa: H !== KH });
       const plain = plainAttention(q, k, v, {
         mask: causal ? lowerTriangle(Sq, Sk) : null,

@@ -1,7 +1,7 @@
-// PyTorch's scaled dot product attention: the fused kernels of `attention-kernel.ts` where they fit, else composed of
-// matrix products, softmax and masks.
+// PyTorch's scaled dot product attention: the fused kernels of `fused.ts` where they fit, else composed of matrix
+// products, softmax and masks.
 
-import type { DType } from "../compiler/ir/index.js";
+import type { DType } from "../../compiler/ir/index.js";
 import {
   callOperator,
   isFloatDType,
@@ -9,14 +9,12 @@ import {
   operator,
   showShape,
   type Tensor,
-} from "../tensor/index.js";
-import { flashAttention, flashFits } from "./attention-kernel.js";
-import { amax } from "./extreme.js";
-import { matmul } from "./matmul.js";
-import { pointwise } from "./pointwise.js";
-import { softmax } from "./softmax.js";
-
-export { flashAttention } from "./attention-kernel.js";
+} from "../../tensor/index.js";
+import { runFused, whyNotFused } from "./fused.js";
+import { amax } from "../extreme.js";
+import { matmul } from "../matmul.js";
+import { pointwise } from "../pointwise.js";
+import { softmax } from "../softmax.js";
 
 const masked = pointwise((tl, score, keep) => tl.where(keep !== 0, score, -Infinity), {
   name: "masked_score",
@@ -69,6 +67,36 @@ export function plainAttention(
   if (o.mask !== null && keys > 0) p = orZero(p, amax(scores.detach(), [-1], true));
   if (o.dropout > 0) p = callOperator("dropout", p, o.dropout, true) as Tensor;
   return matmul(p, v);
+}
+
+/** The same by the fused kernels; undefined where they do not fit. */
+function fusedAttention(
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  o: { mask: Tensor | null; dropout: number; causal: boolean; scale: number; groups: number },
+): Tensor | undefined {
+  const { ndim } = query;
+  if (ndim < 2 || ndim > 4 || key.ndim !== ndim || value.ndim !== ndim) return undefined;
+  const four = (t: Tensor): Tensor =>
+    ndim === 4 ? t : ndim === 3 ? t.unsqueeze(0) : t.unsqueeze(0).unsqueeze(0);
+  const [q, k, v] = [four(query), four(key), four(value)];
+  if (whyNotFused(q, k, v) !== undefined || q.shape[1] !== k.shape[1]! * o.groups) return undefined;
+  // The kernels give a mask no gradient, and a weight that is certainly dropped needs none of them.
+  if (o.mask?.requiresGrad || o.dropout >= 1 || q.numel === 0 || k.numel === 0) return undefined;
+  let { mask } = o;
+  if (mask !== null) {
+    if (mask.dtype !== "bool" && !isFloatDType(mask.dtype)) return undefined;
+    mask = callOperator("expand", mask, [q.shape[0]!, q.shape[1]!, q.shape[2]!, k.shape[2]!]) as Tensor;
+  }
+  const y = runFused([q, k, v], {
+    mask,
+    dropout: o.dropout,
+    scale: o.scale,
+    window: [-1, o.causal ? 0 : -1],
+    offset: 0,
+  });
+  return ndim === 4 ? y : ndim === 3 ? y.squeeze(0) : y.squeeze(0).squeeze(0);
 }
 
 /**
@@ -124,13 +152,8 @@ export const scaledDotProductAttention: Operator<
       throw new RangeError(
         `scaled_dot_product_attention: ${heads} heads do not share ${keyHeads} key heads evenly`,
       );
-    if (
-      mask === null &&
-      dropout === 0 &&
-      (groups !== 1 || heads === keyHeads) &&
-      flashFits(query, key, value)
-    )
-      return flashAttention(query, key, value, causal, scale)[0];
+    const fused = fusedAttention(query, key, value, { mask, dropout, causal, scale, groups });
+    if (fused !== undefined) return fused;
     return plainAttention(query, key, value, { mask, dropout, causal, scale, groups });
   },
   derivative: "composite",

@@ -1,0 +1,3 @@
+// Attention: PyTorch's operator and the fused ones.
+export { scaledDotProductAttention } from "./sdpa.js";
+export { flashAttention, varlenAttention } from "./fused.js";

@@ -1,0 +1,221 @@
+// Launches the kernels of attention: block sizes, strides, and how the work is cut into programs. What callers see
+// stands in `fused.ts`, `packed.ts` and `paged.ts`.
+
+import { type Chip, tuningOf } from "../../runtime/index.js";
+import { callOperator, empty, emptyLike, type Tensor } from "../../tensor/index.js";
+import { nextPowerOf2 } from "../rows.js";
+import { attentionBackwardKeys, attentionBackwardQueries, attentionDelta } from "./backward-kernel.js";
+import { attentionForward } from "./forward-kernel.js";
+import { joinParts } from "./join-kernel.js";
+
+/** The strides of `[batch, heads, tokens, size]`, or of packed `[tokens, heads, size]` with none for the batch. */
+export type Strides = readonly [batch: number, head: number, token: number];
+
+/** One attention, whatever form its tensors have. */
+export interface AttentionCall {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly qs: Strides;
+  readonly ks: Strides;
+  readonly vs: Strides;
+  /** Sequences. */
+  readonly batch: number;
+  readonly heads: number;
+  readonly keyHeads: number;
+  /** Most queries and keys of a sequence. */
+  readonly queries: number;
+  readonly keys: number;
+  readonly size: number;
+  readonly valueSize: number;
+  /** Query `t` stands at the place of key `t + offset`. */
+  readonly offset: number;
+  /** Keys before and after its own place that a query sees; negative: all. */
+  readonly left: number;
+  readonly right: number;
+  readonly scale: number;
+  /** Scores stay below it; 0: no cap. */
+  readonly softcap: number;
+  /** `[batch, heads, queries, keys]`, broadcast by strides of 0; bool or floats. */
+  readonly mask?: Tensor | undefined;
+  readonly dropout?: Dropout | undefined;
+  /** Where packed sequences begin (and, for pages, how long they are). */
+  readonly starts?: { readonly q: Tensor; readonly k: Tensor } | undefined;
+  readonly pages?: { readonly table: Tensor; readonly size: number } | undefined;
+}
+
+/** A draw of dropout, so that the backward pass drops the same weights. */
+export interface Dropout {
+  readonly p: number;
+  readonly seed: bigint;
+  readonly offset: number;
+}
+
+/** Decoding walks this many keys in one program, whatever the batch: sums do not depend on who else is there. */
+const SPLIT_KEYS = 512;
+/** Up to this many rows of a group, keys are cut into parts. */
+const SPLIT_ROWS = 16;
+
+interface Blocks {
+  readonly BM: number;
+  readonly BN: number;
+}
+
+/** The largest blocks: what the chip's tuning table says of `kernel`, else what suits its products. */
+function blocksOf(chip: Chip, kernel: string, size: number): Blocks {
+  const use = tuningOf(chip, kernel, { D: size });
+  const [m, n] = chip.capabilities.dotBlock;
+  const power = (given: unknown, otherwise: number): number => {
+    const x = given ?? otherwise;
+    if (typeof x === "number" && x >= 8 && Number.isInteger(Math.log2(x))) return x;
+    throw new RangeError(
+      `the tuning table of ${chip.name}: a block of ${kernel} is a power of two from 8, not ${x}`,
+    );
+  };
+  const floor = (x: number): number => 2 ** Math.floor(Math.log2(x));
+  return { BM: power(use?.["BM"], floor(m)), BN: power(use?.["BN"], floor(n)) };
+}
+
+/** Rows of a block: lanes lie along them, so there are 8 or more, or just one. */
+const rowsFor = (rows: number, most: number): number =>
+  rows === 1 ? 1 : Math.min(most, Math.max(8, nextPowerOf2(rows)));
+
+/** Two widths for the keys, so that a cache that grows does not compile again and again. */
+const keysFor = (keys: number, most: number): number => (keys <= 16 ? 16 : most);
+
+/** What every kernel is told about the scores. */
+function scoreArgs(c: AttentionCall) {
+  const { mask, dropout } = c;
+  const ms = mask ? mask.strides : [0, 0, 0, 0];
+  return {
+    mask: mask ?? c.q,
+    mb: ms[0]!, mh: ms[1]!, mt: ms[2]!, mn: ms[3]!,
+    startsQ: c.starts?.q ?? c.q, startsK: c.starts?.k ?? c.q,
+    KH: c.keyHeads, G: c.heads / c.keyHeads, Sq: c.queries, Sk: c.keys, offset: c.offset,
+    left: c.left, right: c.right, scale: c.scale, cap: c.softcap,
+    seed: dropout?.seed ?? 0n,
+    low: (dropout?.offset ?? 0) >>> 0, high: Math.floor((dropout?.offset ?? 0) / 2 ** 32),
+    drop: Math.min(2 ** 32 - 1, Math.round((dropout?.p ?? 0) * 2 ** 32)), rest: 1 / (1 - (dropout?.p ?? 0)),
+    LEFT: c.left >= 0, RIGHT: c.right >= 0, MASK: mask ? (mask.dtype === "bool" ? 1 : 2) : 0,
+    DROP: dropout !== undefined, CAP: c.softcap > 0, VARLEN: c.starts !== undefined,
+    D: c.size, BD: Math.max(8, nextPowerOf2(c.size)), DV: c.valueSize, BV: Math.max(8, nextPowerOf2(c.valueSize)),
+  }; // biome-ignore format: one line per group
+}
+
+/** Writes the results, and each query's logarithm of the sum of exponentials to `lse` (f32, tokens side by side). */
+export function launchForward(
+  c: AttentionCall,
+  o: Tensor,
+  os: Strides,
+  lse: Tensor,
+  ls: readonly [batch: number, head: number],
+): void {
+  const rows = (c.heads / c.keyHeads) * c.queries;
+  if (rows === 0 || c.batch === 0 || c.keyHeads === 0) return;
+  const most = blocksOf(o.chip, "attention", c.size);
+  const [BM, BN] = [rowsFor(rows, most.BM), keysFor(c.keys, most.BN)];
+  const parts = rows <= SPLIT_ROWS ? Math.max(1, Math.ceil(c.keys / SPLIT_KEYS)) : 1;
+  const grid = [Math.ceil(rows / BM), c.batch * c.keyHeads, parts];
+  const args = {
+    ...scoreArgs(c),
+    q: c.q, k: c.k, v: c.v, table: c.pages?.table ?? c.q, tb: c.pages?.table.strides[0] ?? 0,
+    qb: c.qs[0], qh: c.qs[1], qt: c.qs[2], kb: c.ks[0], kh: c.ks[1], kt: c.ks[2], vb: c.vs[0], vh: c.vs[1], vt: c.vs[2],
+    lb: ls[0], lh: ls[1], BM, BN, PAGE: c.pages?.size ?? 0,
+  }; // biome-ignore format: one line per group
+  if (parts === 1) {
+    attentionForward.launch(grid, {
+      ...args,
+      o,
+      lse,
+      ob: os[0],
+      oh: os[1],
+      ot: os[2],
+      oc: 0,
+      lc: 0,
+      SPLIT: 0,
+    });
+    return;
+  }
+  const some = empty([parts, ...o.shape], { dtype: "f32", device: o.device });
+  const logs = empty([parts, ...lse.shape], { dtype: "f32", device: o.device });
+  // The parts are laid out as `o` would be if its dimensions were in order.
+  const packed = o.ndim === 3;
+  const [ob, oh, ot] = packed
+    ? [0, some.strides[2]!, some.strides[1]!]
+    : [some.strides[1]!, some.strides[2]!, some.strides[3]!];
+  attentionForward.launch(grid, {
+    ...args, o: some, lse: logs, ob, oh, ot, oc: some.strides[0]!, lc: logs.strides[0]!, SPLIT: SPLIT_KEYS,
+  }); // biome-ignore format: one line per group
+  joinParts(some, logs, o, lse, packed);
+}
+
+/** Gradients of `c.q`, `c.k` and `c.v` from that of the result `o`. */
+export function launchBackward(
+  c: AttentionCall,
+  grad: { readonly dy: Tensor; readonly strides: Strides },
+  saved: {
+    readonly o: Tensor;
+    readonly os: Strides;
+    readonly lse: Tensor;
+    readonly ls: readonly [number, number];
+  },
+  out: {
+    readonly dq: Tensor;
+    readonly dqs: Strides;
+    readonly dk: Tensor;
+    readonly dks: Strides;
+    readonly dv: Tensor;
+    readonly dvs: Strides;
+  },
+): void {
+  const { chip } = c.q;
+  const { o, os, lse, ls } = saved;
+  const [yb, yh, yt] = grad.strides;
+  const scores = scoreArgs(c);
+  const { BV } = scores;
+  const delta = emptyLike(lse);
+  const packed = c.starts !== undefined;
+  const tokens = packed ? o.shape[0]! : c.queries;
+  const sequences = packed ? 1 : c.batch;
+  attentionDelta.launch([Math.ceil(tokens / 64), sequences * c.heads], {
+    o, dy: grad.dy, delta, ob: os[0], oh: os[1], ot: os[2], yb, yh, yt, lb: ls[0], lh: ls[1], H: c.heads, S: tokens,
+    BM: 64, DV: c.valueSize, BV,
+  }); // biome-ignore format: one line per group
+  const most = blocksOf(chip, "attention_backward", c.size);
+  const BM = Math.min(most.BM, Math.max(8, nextPowerOf2(c.queries)));
+  const BN = keysFor(c.keys, most.BN);
+  const blocks = Math.ceil(c.keys / BN);
+  const groups = c.batch * c.keyHeads;
+  const chunks = Math.min(blocks, Math.ceil(chip.capabilities.threads / groups));
+  const onePass = chunks <= MOST_CHUNKS;
+  const f32 = c.q.dtype === "f32";
+  const direct = onePass && chunks === 1 && f32;
+  let part = out.dq;
+  if (onePass && !direct) part = empty([chunks, ...out.dq.shape], { dtype: "f32", device: out.dq.device });
+  if (onePass) callOperator("zero_", part);
+  const es: Strides = !direct && onePass ? partStrides(part, packed) : out.dqs;
+  const args = {
+    ...scores,
+    q: c.q, k: c.k, v: c.v, lse, delta, dy: grad.dy, dq: part,
+    qb: c.qs[0], qh: c.qs[1], qt: c.qs[2], kb: c.ks[0], kh: c.ks[1], kt: c.ks[2], vb: c.vs[0], vh: c.vs[1], vt: c.vs[2],
+    yb, yh, yt, eb: es[0], eh: es[1], et: es[2], lb: ls[0], lh: ls[1], BM, BN,
+  }; // biome-ignore format: one line per group
+  const span = onePass ? Math.ceil(blocks / chunks) : 1;
+  attentionBackwardKeys.launch([Math.ceil(blocks / span), groups], {
+    ...args, dk: out.dk, dv: out.dv, ec: direct || !onePass ? 0 : part.strides[0]!, SPAN: span * BN, QUERIES: onePass,
+    fb: out.dks[0], fh: out.dks[1], ft: out.dks[2], wb: out.dvs[0], wh: out.dvs[1], wt: out.dvs[2],
+  }); // biome-ignore format: one line per group
+  if (!onePass) attentionBackwardQueries.launch([Math.ceil(c.queries / BM), c.batch * c.heads], args);
+  else if (!direct)
+    callOperator(
+      "copy_",
+      out.dq,
+      chunks === 1 ? part.select(0, 0) : callOperator("sum.dim_IntList", part, [0], false),
+    );
+}
+
+/** Copies of the queries' gradients that are made so that all threads have work; beyond, two passes are cheaper. */
+const MOST_CHUNKS = 4;
+
+const partStrides = (t: Tensor, packed: boolean): Strides =>
+  packed ? [0, t.strides[2]!, t.strides[1]!] : [t.strides[1]!, t.strides[2]!, t.strides[3]!];
