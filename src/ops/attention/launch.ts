@@ -149,7 +149,14 @@ export function launchForward(
   joinParts(some, logs, o, lse, packed);
 }
 
-/** Gradients of `c.q`, `c.k` and `c.v` from that of the result `o`. */
+/** Copies of the queries' gradients that are made so that all threads have work; beyond, two passes are cheaper. */
+const MOST_CHUNKS = 4;
+
+/**
+ * Gradients of `c.q`, `c.k` and `c.v` from that of the result `o`.
+ *
+ * @param mostChunks how many copies of the queries' gradients there may be; more than that takes a pass for them alone
+ */
 export function launchBackward(
   c: AttentionCall,
   grad: { readonly dy: Tensor; readonly strides: Strides },
@@ -167,6 +174,7 @@ export function launchBackward(
     readonly dv: Tensor;
     readonly dvs: Strides;
   },
+  mostChunks: number = MOST_CHUNKS,
 ): void {
   const { chip } = c.q;
   const { o, os, lse, ls } = saved;
@@ -187,7 +195,7 @@ export function launchBackward(
   const blocks = Math.ceil(c.keys / BN);
   const groups = c.batch * c.keyHeads;
   const chunks = Math.min(blocks, Math.ceil(chip.capabilities.threads / groups));
-  const onePass = chunks <= MOST_CHUNKS;
+  const onePass = chunks <= mostChunks;
   const f32 = c.q.dtype === "f32";
   const direct = onePass && chunks === 1 && f32;
   let part = out.dq;
@@ -213,9 +221,6 @@ export function launchBackward(
       chunks === 1 ? part.select(0, 0) : callOperator("sum.dim_IntList", part, [0], false),
     );
 }
-
-/** Copies of the queries' gradients that are made so that all threads have work; beyond, two passes are cheaper. */
-const MOST_CHUNKS = 4;
 
 const partStrides = (t: Tensor, packed: boolean): Strides =>
   packed ? [0, t.strides[2]!, t.strides[1]!] : [t.strides[1]!, t.strides[2]!, t.strides[3]!];
