@@ -1,3 +1,4 @@
 // Attention: PyTorch's operator and the fused ones.
 export { scaledDotProductAttention } from "./sdpa.js";
 export { flashAttention, varlenAttention } from "./fused.js";
+export { pagedAttention } from "./paged.js";
