@@ -3,7 +3,11 @@
 
 import { normal } from "../harness.mjs";
 
-export const jobs = (cores) => ["cpu", "wasm"].map((chip) => ({ chip, threads: Math.min(2, cores) }));
+export const jobs = (cores) => [
+  { chip: "cpu", threads: 1 },
+  ...(cores > 1 ? [{ chip: "cpu", threads: 2 }] : []),
+  { chip: "wasm", threads: Math.min(2, cores) },
+];
 
 const [B, H, S, D] = [1, 8, 1024, 64];
 const SIDE = 1024;

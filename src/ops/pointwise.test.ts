@@ -118,6 +118,18 @@ for (const { name, probe } of chips)
       await close(dxx!, [2 * e, 2 * e, 2 * e]);
     });
 
+    it("passes NaN on where a bound is a literal, on either side, in whole vectors and single elements", async () => {
+      for (const dtype of ["f32", "f64"] as const) {
+        const given = Array.from({ length: 19 }, (_, i) => (i % 3 === 1 ? Number.NaN : i - 9));
+        const x = tensor(given, { dtype });
+        const between = pointwise(
+          (tl, v) => tl.maximum(-4, tl.minimum(v, 5, { propagateNan: true }), { propagateNan: true }),
+          { name: "between" },
+        );
+        expect(await between(x).tolist()).toEqual(given.map((v) => Math.max(-4, Math.min(v, 5))));
+      }
+    });
+
     it("takes a written derivative", async () => {
       const f = pointwise((_tl, x) => x * x, { grad: (_tl, x, g) => g * x * 100, name: "own" });
       const x = tensor([2], { dtype: "f32", requiresGrad: true });

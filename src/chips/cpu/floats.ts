@@ -80,3 +80,9 @@ export function extreme(u: Unit, op: "min" | "max", kind: FloatKind, lanes: numb
     );
   });
 }
+
+/** The instruction for the smaller or larger of a number and a vector: where the vector is NaN, it gives its second operand. */
+export function extremeWith(u: Unit, op: "min" | "max", kind: FloatKind, lanes: number): string | undefined {
+  const bits = lanes === 1 ? 0 : x86Bits(u, kind, lanes);
+  return bits === 128 || bits === 256 ? `__builtin_ia32_${op}${ps(kind)}${width(bits)}` : undefined;
+}

@@ -14,13 +14,13 @@ import type {
 } from "../../compiler/lower/simd/form.js";
 import { blend, convert, convertLanes, floatToHalf, halfToFloat } from "./convert.js";
 import { fitsOuterProducts, outerProducts } from "./products.js";
-import { extreme, fma, round, sqrt } from "./floats.js";
+import { extreme, extremeWith, fma, round, sqrt } from "./floats.js";
 import { atomic, loadMasked, loadVector, storeMasked, storeVector } from "./memory.js";
 import { analyzeRegisters, eachStmt, type Registers } from "./registers.js";
 import { bytesOf, type CKind, type Features, intOf, list, literal, Unit, unsignedOf } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 4;
+export const PRINTER_VERSION = 5;
 
 /** Slots of 8 bytes before the first parameter in the argument block: the grid's x, y, z. */
 export const ARGUMENT_SLOTS = 3;
@@ -284,8 +284,12 @@ class FormPrinter {
       case "remU":
         return signed(`${uarg(0)}${DIVIDE[op]}${uarg(1)}`);
       case "min":
-      case "max":
+      case "max": {
+        const fixed = args.findIndex((x) => typeof x !== "object" && !Number.isNaN(Number(x)));
+        const direct = fixed < 0 ? undefined : extremeWith(u, op, kind as "f32" | "f64", lanes);
+        if (direct) return `${direct}(${arg(fixed)},${arg(1 - fixed)})`;
         return `${extreme(u, op, kind as "f32" | "f64", lanes)}(${arg(0)},${arg(1)})`;
+      }
       case "fma":
         return fma(u, kind as "f32" | "f64", lanes, arg(0), arg(1), arg(2));
       case "sqrt":

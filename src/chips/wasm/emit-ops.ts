@@ -175,6 +175,16 @@ export function emitOp(c: Code, op: RegOp, dst: RegType, args: readonly Arg[], o
       return;
   }
 
+  if ((op === "min" || op === "max") && dst.lanes > 1) {
+    const fixed = args.findIndex((y) => y.literal !== undefined && !Number.isNaN(Number(y.literal)));
+    if (fixed >= 0) {
+      // The pseudo-minimum is one instruction, and gives its first operand where that is NaN.
+      args[1 - fixed]!.push();
+      args[fixed]!.push();
+      c.op(`${shape(dst)}.p${op}`);
+      return;
+    }
+  }
   if (SHIFTS.has(op) && dst.lanes > 1) {
     emitVectorShift(c, op, dst, a, b, o);
     return;

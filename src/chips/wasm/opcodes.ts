@@ -126,8 +126,8 @@ range(0xfd, 0xab, suffix("i32x4", "shl shr_s shr_u add - - sub - - - mul min_s m
 range(0xfd, 0xc0, suffix("i64x2", "abs neg - all_true"));
 range(0xfd, 0xc7, "i64x2.extend_low_i32x4_s - i64x2.extend_low_i32x4_u");
 range(0xfd, 0xcb, suffix("i64x2", "shl shr_s shr_u add - - sub - - - mul eq ne lt_s gt_s le_s ge_s"));
-range(0xfd, 0xe0, suffix("f32x4", "abs neg - sqrt add sub mul div min max"));
-range(0xfd, 0xec, suffix("f64x2", "abs neg - sqrt add sub mul div min max"));
+range(0xfd, 0xe0, suffix("f32x4", "abs neg - sqrt add sub mul div min max pmin pmax"));
+range(0xfd, 0xec, suffix("f64x2", "abs neg - sqrt add sub mul div min max pmin pmax"));
 range(0xfd, 0xf8, "i32x4.trunc_sat_f32x4_s i32x4.trunc_sat_f32x4_u");
 range(0xfd, 0xfa, "f32x4.convert_i32x4_s f32x4.convert_i32x4_u");
 range(0xfd, 0xfc, "i32x4.trunc_sat_f64x2_s_zero i32x4.trunc_sat_f64x2_u_zero");
