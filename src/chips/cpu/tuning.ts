@@ -24,6 +24,31 @@ export const tuning: TuningTable = {
           "BK": 256
         }
       }
+    ],
+    "attention": [
+      {
+        "when": {
+          "causal": true
+        },
+        "use": {
+          "BM": 64,
+          "BN": 128
+        }
+      },
+      {
+        "use": {
+          "BM": 64,
+          "BN": 256
+        }
+      }
+    ],
+    "attention_backward": [
+      {
+        "use": {
+          "BM": 32,
+          "BN": 128
+        }
+      }
     ]
   }
 };

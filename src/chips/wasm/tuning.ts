@@ -24,6 +24,22 @@ export const tuning: TuningTable = {
           "BK": 64
         }
       }
+    ],
+    "attention": [
+      {
+        "use": {
+          "BM": 64,
+          "BN": 128
+        }
+      }
+    ],
+    "attention_backward": [
+      {
+        "use": {
+          "BM": 32,
+          "BN": 128
+        }
+      }
     ]
   }
 };

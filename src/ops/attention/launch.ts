@@ -62,8 +62,8 @@ interface Blocks {
 }
 
 /** The largest blocks: what the chip's tuning table says of `kernel`, else what suits its products. */
-function blocksOf(chip: Chip, kernel: string, size: number): Blocks {
-  const use = tuningOf(chip, kernel, { D: size });
+function blocksOf(chip: Chip, kernel: string, c: AttentionCall): Blocks {
+  const use = tuningOf(chip, kernel, { D: c.size, causal: c.right === 0 });
   const [m, n] = chip.capabilities.dotBlock;
   const power = (given: unknown, otherwise: number): number => {
     const x = given ?? otherwise;
@@ -80,8 +80,9 @@ function blocksOf(chip: Chip, kernel: string, size: number): Blocks {
 const rowsFor = (rows: number, most: number): number =>
   rows === 1 ? 1 : Math.min(most, Math.max(8, nextPowerOf2(rows)));
 
-/** Two widths for the keys, so that a cache that grows does not compile again and again. */
-const keysFor = (keys: number, most: number): number => (keys <= 16 ? 16 : most);
+/** Three widths for the keys, so that a cache that grows does not compile again and again. */
+const keysFor = (keys: number, most: number): number =>
+  keys <= 16 ? 16 : keys <= 64 ? Math.min(64, most) : most;
 
 /** What every kernel is told about the scores. */
 function scoreArgs(c: AttentionCall) {
@@ -112,8 +113,9 @@ export function launchForward(
 ): void {
   const rows = (c.heads / c.keyHeads) * c.queries;
   if (rows === 0 || c.batch === 0 || c.keyHeads === 0) return;
-  const most = blocksOf(o.chip, "attention", c.size);
-  const [BM, BN] = [rowsFor(rows, most.BM), keysFor(c.keys, most.BN)];
+  const most = blocksOf(o.chip, "attention", c);
+  const BM = rowsFor(rows, most.BM);
+  const BN = Math.min(SPLIT_KEYS, keysFor(c.keys, most.BN));
   const parts = rows <= SPLIT_ROWS ? Math.max(1, Math.ceil(c.keys / SPLIT_KEYS)) : 1;
   const grid = [Math.ceil(rows / BM), c.batch * c.keyHeads, parts];
   const args = {
@@ -189,7 +191,7 @@ export function launchBackward(
     o, dy: grad.dy, delta, ob: os[0], oh: os[1], ot: os[2], yb, yh, yt, lb: ls[0], lh: ls[1], H: c.heads, S: tokens,
     BM: 64, DV: c.valueSize, BV,
   }); // biome-ignore format: one line per group
-  const most = blocksOf(chip, "attention_backward", c.size);
+  const most = blocksOf(chip, "attention_backward", c);
   const BM = Math.min(most.BM, Math.max(8, nextPowerOf2(c.queries)));
   const BN = keysFor(c.keys, most.BN);
   const blocks = Math.ceil(c.keys / BN);
