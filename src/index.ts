@@ -28,6 +28,13 @@ export {
   u32,
   u64,
 } from "./compiler/lang/index.js";
+export {
+  debug,
+  type DebugEntry,
+  type DebugOptions,
+  type DebugTrace,
+  type DebugValue,
+} from "./chips/debug.js";
 export { CompileError } from "./compiler/target.js";
 export * from "./ops/index.js";
 export {

@@ -3,6 +3,7 @@
 // what is damaged is ignored and written again. There is no lock and no index.
 
 import type { Artifact } from "../compiler/target.js";
+import { noteUse, pruneNowAndThen } from "./cache-prune.js";
 import { hashHex, hashWords } from "./hash.js";
 import { builtin, cacheFolder, processId, warn } from "./platform.js";
 
@@ -30,9 +31,11 @@ export function readCached(name: string): Artifact | undefined {
   const folder = cacheFolder();
   const fs = builtin("node:fs");
   if (!folder || !fs) return undefined;
+  const path = fileOf(folder, name);
   let file: Uint8Array;
   try {
-    file = fs.readFileSync(fileOf(folder, name));
+    file = fs.readFileSync(path);
+    noteUse(path, fs.statSync(path).mtimeMs);
   } catch {
     return undefined;
   }
@@ -51,6 +54,7 @@ export function writeCached(name: string, artifact: Artifact): void {
     fs.mkdirSync(path.dirname(file), { recursive: true });
     fs.writeFileSync(own, encode(artifact));
     fs.renameSync(own, file);
+    pruneNowAndThen();
   } catch (e) {
     try {
       fs.rmSync(own, { force: true });

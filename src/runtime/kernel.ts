@@ -1,10 +1,11 @@
 // A kernel that can be launched: a source of IR with the caches of its launches.
 
 import { print } from "../compiler/ir/index.js";
-import type { KernelSource } from "../compiler/source.js";
+import type { KernelSource, Specialization } from "../compiler/source.js";
 import { type BenchOptions, type BenchResult, benchResult } from "./bench.js";
 import { ChoosingLauncher, type Rules } from "./choose.js";
 import { compileFresh } from "./compile.js";
+import type { Chip } from "./driver.js";
 import { type Grid, Launcher } from "./launch.js";
 import { unobserved } from "./observe.js";
 import { noteSource } from "./signatures.js";
@@ -73,6 +74,11 @@ export class Kernel<A extends object = Record<string, unknown>> {
     this.launch(grid, args);
     const run = (): void => unobserved(() => this.launch(grid, args));
     return benchResult(this.name, chip, await finish(chip, measuring(run, options)), options);
+  }
+
+  /** The chip and the facts for which a launch with these arguments is compiled. Launches nothing. */
+  specialize(args: A): { chip: Chip; spec: Specialization } {
+    return this.launcher.specialize(args as Record<string, unknown>);
   }
 
   /**

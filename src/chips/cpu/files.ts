@@ -1,6 +1,7 @@
 // The chip's folder on disk: libraries under the hash of their bytes, and what is known of compilers. Writers rename, so
 // any number of processes may share it.
 
+import { noteUse } from "../../runtime/cache-prune.js";
 import { hashHex } from "../../runtime/hash.js";
 import { builtin, cacheFolder, processId } from "../../runtime/platform.js";
 
@@ -62,6 +63,7 @@ export function libraryFile(bytes: Uint8Array): string {
   const path = libraryPath(bytes);
   const there = builtin("node:fs")!.statSync(path, { throwIfNoEntry: false });
   if (there?.size !== bytes.length) writeAtomic(path, bytes);
+  else noteUse(path, there.mtimeMs);
   return path;
 }
 

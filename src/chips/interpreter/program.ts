@@ -1,6 +1,14 @@
 // A kernel made ready to run: every value has its array, every op is a closure over the arrays it touches.
 
-import { type Block, type DType, type Func, numel, roundTo, type Value } from "../../compiler/ir/index.js";
+import {
+  type Block,
+  type DType,
+  type Func,
+  numel,
+  type Op,
+  roundTo,
+  type Value,
+} from "../../compiler/ir/index.js";
 import { CompileError } from "../../compiler/target.js";
 import { elements, type Elements, memoryView } from "./elements.js";
 import { type Binding, type Emit, makerOf, type State, type Step } from "./emit.js";
@@ -13,10 +21,17 @@ export interface Program {
   readonly name: string;
   /** Runs all programs of a grid, x fastest. Throws KernelFault on a wrong access. */
   run(gridX: number, gridY: number, gridZ: number, args: readonly Argument[]): void;
+  /** Runs one program of a grid. */
+  runOne(grid: Triple, program: Triple, args: readonly Argument[]): void;
 }
 
+type Triple = readonly [number, number, number];
+
+/** Called after every op. */
+export type Watch = (op: Op, emit: Emit) => void;
+
 /** Prepares a function. It is read once; later changes of the IR have no effect. */
-export function prepare(func: Func): Program {
+export function prepare(func: Func, watch?: Watch): Program {
   const arrays = new Map<Value, Elements>();
   const bindings = new Map<Value, Binding>();
   const one = () => new Int32Array(1);
@@ -42,7 +57,7 @@ export function prepare(func: Func): Program {
       if (!b) throw new Error(`kernel ${func.name} accesses memory that is no parameter`);
       return b;
     },
-    block: (b) => blockStep(b, emit),
+    block: (b) => blockStep(b, emit, watch),
   };
 
   func.body.args.forEach((v, i) => {
@@ -55,17 +70,25 @@ export function prepare(func: Func): Program {
   const params = func.body.args.map((v) => bindings.get(v) ?? { array: emit.array(v), dtype: v.type.dtype });
 
   const [idX, idY, idZ] = state.programId;
+  const start = (gridX: number, gridY: number, gridZ: number, args: readonly Argument[]): void => {
+    state.numPrograms[0][0] = gridX;
+    state.numPrograms[1][0] = gridY;
+    state.numPrograms[2][0] = gridZ;
+    params.forEach((p, i) => {
+      const a = args[i];
+      if ("view" in p) bind(p, a as { data: ArrayBuffer; offset: number });
+      else p.array[0] = scalarValue(p.dtype, a as number | bigint);
+    });
+  };
   return {
     name: func.name,
+    runOne(grid, program, args) {
+      start(...grid, args);
+      [idX[0], idY[0], idZ[0]] = program;
+      body();
+    },
     run(gridX, gridY, gridZ, args) {
-      state.numPrograms[0][0] = gridX;
-      state.numPrograms[1][0] = gridY;
-      state.numPrograms[2][0] = gridZ;
-      params.forEach((p, i) => {
-        const a = args[i];
-        if ("view" in p) bind(p, a as { data: ArrayBuffer; offset: number });
-        else p.array[0] = scalarValue(p.dtype, a as number | bigint);
-      });
+      start(gridX, gridY, gridZ, args);
       for (let z = 0; z < gridZ; z++)
         for (let y = 0; y < gridY; y++)
           for (let x = 0; x < gridX; x++) {
@@ -78,7 +101,7 @@ export function prepare(func: Func): Program {
   };
 }
 
-function blockStep(block: Block, emit: Emit): Step {
+function blockStep(block: Block, emit: Emit, watch: Watch | undefined): Step {
   const steps: Step[] = [];
   for (const op of block.ops) {
     if (op === block.terminator && (op.opcode === "yield" || op.opcode === "condition")) break;
@@ -86,7 +109,12 @@ function blockStep(block: Block, emit: Emit): Step {
     if (!make)
       throw new CompileError(`kernel ${emit.func.name}: the interpreter does not know the op ${op.opcode}`);
     const step = make(op, emit);
-    if (step) steps.push(step);
+    if (watch)
+      steps.push(() => {
+        step?.();
+        watch(op, emit);
+      });
+    else if (step) steps.push(step);
   }
   if (steps.length === 1) return steps[0]!;
   const count = steps.length;
