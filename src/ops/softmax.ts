@@ -140,11 +140,34 @@ function runBackward(grad: Tensor, output: Tensor, dim: number, LOG: boolean): T
   return dx;
 }
 
+const negative = pointwise((_tl, x) => -x, { name: "negative" });
+
 const softmaxBackward: Operator<(grad: Tensor, output: Tensor, dim: number, log: boolean) => Tensor> =
   operator({
     schema: "vexil::softmax_backward(Tensor grad, Tensor output, int dim, bool log) -> Tensor",
     method: false,
     run: runBackward,
+    derivative: {
+      save: (args) => [args[0] as Tensor, args[1] as Tensor],
+      backward: (ctx, grad) => {
+        const [g, y] = ctx.saved as [Tensor, Tensor];
+        const v = grad!;
+        const dim = ctx.args[2] as number;
+        const sum = (t: Tensor): Tensor => callOperator("sum.dim_IntList", t, [dim], true) as Tensor;
+        const mul = (a: Tensor, b: Tensor): Tensor => callOperator("mul.Tensor", a, b) as Tensor;
+        const sub = (a: Tensor, b: Tensor): Tensor => callOperator("sub.Tensor", a, b) as Tensor;
+        if (ctx.args[3]) {
+          // g - exp(y) * sum(g)
+          const share = mul(v, callOperator("exp", y) as Tensor);
+          return [sub(v, sum(share)), negative(mul(share, sum(g)))];
+        }
+        // y * (g - sum(g * y))
+        return [
+          softmaxBackward(v, y, dim, false),
+          sub(mul(v, sub(g, sum(mul(g, y)))), mul(g, sum(mul(v, y)))),
+        ];
+      },
+    },
     summary: "Gradient of softmax and log_softmax",
   });
 
@@ -175,8 +198,6 @@ export const logSoftmax: Operator<Softmax> = operator({
   stage: "stable",
   summary: "Logarithm of softmax",
 });
-
-const negative = pointwise((_tl, x) => -x, { name: "negative" });
 
 /** `softmax(-x)`. PyTorch: `F.softmin`. */
 export const softmin: Operator<Softmax> = operator({
