@@ -273,6 +273,8 @@ export function libraryFlags(c: Compiler, kernel: boolean): string[] {
     // What the library does not need: 5 ms of linking and three quarters of its size.
     ...(linux ? ["-Wl,-z,noseparate-code", "-Wl,--build-id=none", "-s"] : []),
     ...(linux && kernel ? ["-fno-asynchronous-unwind-tables", "-nostdlib", ...(gcc ? ["-lgcc"] : [])] : []),
+    // Where rounding is no instruction, GCC calls `floorf` and its like.
+    ...(linux && kernel && gcc && !c.features.x86 ? ["-Wl,--as-needed", "-lm"] : []),
     ...(linux && !kernel ? ["-pthread", "-ldl"] : []),
   ];
 }

@@ -1,0 +1,126 @@
+// Kernels for other processors, for the tests of this folder: compiled by a cross compiler, run by user-mode emulation. A
+// small C program loads the library that the chip would load and calls it. Not part of the chip.
+
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Form } from "../../compiler/lower/simd/form.js";
+import { type Compiler, compileLibrary, openCompiler } from "./compiler.js";
+import { printC } from "./print.js";
+
+/** `run library file`: the file holds the frame's bytes, the grid, the parameters, the buffers; these are written back. */
+const RUNNER_C = `#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+typedef long long i64;
+static void *room(i64 bytes){return aligned_alloc(64,((bytes+64)/64+1)*64);}
+int main(int argc,char **argv){
+  if(argc!=3)return 2;
+  void *library=dlopen(argv[1],RTLD_NOW);
+  if(!library){fprintf(stderr,"%s\\n",dlerror());return 2;}
+  void (*run)(const i64*,char*,i64,i64)=(void(*)(const i64*,char*,i64,i64))dlsym(library,"run");
+  FILE *f=fopen(argv[2],"r+b");
+  i64 head[5];
+  if(!run||!f||fread(head,8,5,f)!=5)return 3;
+  i64 n=head[4],*params=malloc(16*n+16),*args=malloc(8*n+64);
+  if((i64)fread(params,16,n,f)!=n)return 3;
+  memcpy(args,head+1,24);
+  for(i64 i=0;i<n;i++){
+    i64 value=params[2*i+1];
+    args[3+i]=value;
+    if(!params[2*i])continue;
+    char *data=room(value);
+    if((i64)fread(data,1,value,f)!=value)return 3;
+    args[3+i]=(i64)data;
+  }
+  run(args,room(head[0]),0,head[1]*head[2]*head[3]);
+  fseek(f,40+16*n,SEEK_SET);
+  for(i64 i=0;i<n;i++)if(params[2*i])fwrite((char*)args[3+i],1,params[2*i+1],f);
+  return fclose(f);
+}
+`;
+
+export interface Emulated {
+  readonly name: string;
+  /** What is not installed; undefined where all is there. */
+  readonly missing: string | undefined;
+}
+
+const PROCESSORS = [
+  { name: "arm64", triple: "aarch64-linux-gnu", emulator: "qemu-aarch64" },
+  { name: "riscv64", triple: "riscv64-linux-gnu", emulator: "qemu-riscv64" },
+] as const;
+
+const has = (command: string): boolean => spawnSync(command, ["--version"]).status === 0;
+
+/** The foreign processors, and what each needs. */
+export const emulated: readonly Emulated[] = PROCESSORS.map(({ name, triple, emulator }) => {
+  const missing = [
+    ...(has(`${triple}-gcc`) ? [] : [`${triple}-gcc`]),
+    ...(existsSync(`/usr/${triple}/lib`) ? [] : [`the C library in /usr/${triple}`]),
+    ...(has(emulator) ? [] : [emulator]),
+  ];
+  return { name, missing: missing.join(", ") || undefined };
+});
+
+/** A foreign processor; `close` removes its files. */
+export class Emulator {
+  private readonly folder = mkdtempSync(join(tmpdir(), "vexil-emulated-"));
+  readonly compiler: Compiler;
+  private readonly processor: (typeof PROCESSORS)[number];
+
+  constructor(name: string) {
+    this.processor = PROCESSORS.find((p) => p.name === name)!;
+    const before = process.env["VEXIL_CC"];
+    process.env["VEXIL_CC"] = `${this.processor.triple}-gcc`;
+    try {
+      this.compiler = openCompiler();
+    } finally {
+      if (before === undefined) delete process.env["VEXIL_CC"];
+      else process.env["VEXIL_CC"] = before;
+    }
+    const args = ["-O1", "-Wall", "-Werror", "-o", join(this.folder, "run"), "-x", "c", "-", "-ldl"];
+    const made = spawnSync(this.compiler.path, args, { input: RUNNER_C, encoding: "utf8" });
+    if (made.status !== 0) throw new Error(`the runner does not compile: ${made.stderr}`);
+  }
+
+  /** Runs a kernel; the buffers among `args` get what it writes. */
+  run(
+    form: Form,
+    args: readonly (Uint8Array | number | bigint)[],
+    grid: readonly [number, number?, number?],
+  ): void {
+    const library = join(this.folder, "kernel.so");
+    writeFileSync(library, compileLibrary(this.compiler, form.name, printC(form, this.compiler.features)));
+    const head = new DataView(new ArrayBuffer(40 + 16 * args.length));
+    const numbers = [form.frameBytes, grid[0], grid[1] ?? 1, grid[2] ?? 1, args.length];
+    for (const [i, v] of numbers.entries()) head.setBigInt64(8 * i, BigInt(v), true);
+    args.forEach((a, i) => {
+      const at = 40 + 16 * i;
+      head.setBigInt64(at, a instanceof Uint8Array ? 1n : 0n, true);
+      const p = form.params[i]!;
+      if (a instanceof Uint8Array) head.setBigInt64(at + 8, BigInt(a.length), true);
+      else if (p.kind === "scalar" && p.reg === "f32") head.setFloat32(at + 8, Number(a), true);
+      else if (p.kind === "scalar" && p.reg === "f64") head.setFloat64(at + 8, Number(a), true);
+      else head.setBigInt64(at + 8, BigInt(a), true);
+    });
+    const buffers = args.filter((a) => a instanceof Uint8Array);
+    const file = join(this.folder, "launch");
+    writeFileSync(file, Buffer.concat([new Uint8Array(head.buffer), ...buffers]));
+    const { emulator, triple } = this.processor;
+    const done = spawnSync(emulator, ["-L", `/usr/${triple}`, join(this.folder, "run"), library, file], { encoding: "utf8" }); // biome-ignore format: one line
+    if (done.status !== 0) throw new Error(`${form.name} on ${this.processor.name}: ${done.stderr || done.signal || done.status}`); // biome-ignore format: one line
+    const after = readFileSync(file);
+    let at = head.byteLength;
+    for (const b of buffers) {
+      b.set(after.subarray(at, at + b.length));
+      at += b.length;
+    }
+  }
+
+  close(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
