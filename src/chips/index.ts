@@ -8,6 +8,7 @@ export const builtinChips: readonly { readonly name: string; load(): Promise<Chi
   { name: "cpu", load: async () => (await import("./cpu/index.js")).entry },
   { name: "wasm", load: async () => (await import("./wasm/index.js")).entry },
   { name: "interpreter", load: async () => (await import("./interpreter/index.js")).entry },
+  { name: "opencl", load: async () => (await import("./opencl/index.js")).entry },
   { name: "nvidia", load: async () => (await import("./nvidia/index.js")).entry },
 ];
 
@@ -15,6 +16,7 @@ const SUMMARIES: Readonly<Record<string, string>> = {
   cpu: "native code by the system's C compiler, on all cores",
   wasm: "WebAssembly with SIMD and threads, in Node and in browsers",
   interpreter: "runs the compiler's intermediate form in JavaScript: the reference, and for debugging",
+  opencl: "OpenCL C on any OpenCL device, through its driver",
   nvidia: "NVIDIA GPUs from compute capability 7.5 on, through the driver alone",
 };
 

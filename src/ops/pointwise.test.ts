@@ -3,15 +3,11 @@
 
 import { beforeAll, describe, expect, it } from "vitest";
 import "../chips/index.js";
-import { builtinChips } from "../chips/index.js";
+import { testedChips } from "../../test/chips.js";
 import { setDefaultChip } from "../runtime/index.js";
 import { empty, grad, type Tensor, tensor } from "../tensor/index.js";
 import "./index.js";
 import { pointwise } from "./pointwise.js";
-
-const chips = await Promise.all(
-  builtinChips.map(async ({ name, load }) => ({ name, probe: await (await load()).probe() })),
-);
 
 /** Row-major numbers 0, 1, 2, … */
 const range = (shape: readonly number[]): Tensor =>
@@ -30,8 +26,8 @@ const expected = async (x: Tensor, y: Tensor): Promise<number[]> => {
 
 const plus = pointwise((_tl, x, y) => x + 2 * y, { name: "plus_twice" });
 
-for (const { name, probe } of chips)
-  describe.skipIf(!probe.available)(probe.available ? name : `${name} (missing: ${probe.found})`, () => {
+for (const { name, title, missing } of testedChips)
+  describe.skipIf(missing !== undefined)(title, () => {
     beforeAll(() => setDefaultChip(name));
 
     it.each<[string, () => readonly [Tensor, Tensor]]>([

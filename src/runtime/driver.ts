@@ -96,6 +96,11 @@ export interface Probe {
   readonly available: boolean;
   /** What was found (`gcc 12.2.0, AVX2`), or what is missing. */
   readonly found: string;
+  /**
+   * A chip made for GPUs that runs on the CPU here: right, but slow to compile and to run. Test suites leave it out unless
+   * they are told to use it.
+   */
+  readonly isSoftware?: boolean;
   /** How to get what is missing; empty if nothing is. */
   readonly hint?: string;
 }

@@ -26,6 +26,14 @@ export class ClContext {
     return this.device.exactDivision ? "-cl-fp32-correctly-rounded-divide-sqrt" : "";
   }
 
+  /**
+   * Whether binaries are worth keeping. Drivers of CPUs make machine code when a kernel is launched and keep it themselves;
+   * asked for a binary they compile every kernel once more, for any size of workgroup.
+   */
+  get keepsBinaries(): boolean {
+    return this.device.isGpu;
+  }
+
   /** A buffer, or the error code. */
   createBuffer(bytes: number): { handle: number; code: number } {
     const handle = this.cl.clCreateBuffer(this.context, 1, bytes, 0, this.code);
@@ -79,8 +87,17 @@ export class ClContext {
     throw new CompileError(`${name} does not compile on ${this.device.name} (${errorName(code)})\n${words}`);
   }
 
-  /** The built program as the driver keeps it. */
-  binary(program: number): Uint8Array {
+  /** Builds OpenCL C to what {@link fromBinary} takes. Throws CompileError. */
+  compileToBinary(name: string, text: string): Uint8Array {
+    const program = this.build(name, text);
+    try {
+      return this.binary(program);
+    } finally {
+      this.cl.clReleaseProgram(program);
+    }
+  }
+
+  private binary(program: number): Uint8Array {
     const size = new BigUint64Array(1);
     check(this.cl.clGetProgramInfo(program, BINARY_SIZES, 8, size, null), "asking for the size of a program");
     const { address, buffer } = this.cl.block(Number(size[0]));

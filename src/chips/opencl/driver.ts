@@ -11,6 +11,8 @@ import { check, type Cl, errorName, isMemoryError } from "./library.js";
 export interface KernelMeta {
   readonly name: string;
   readonly entry: string;
+  /** The artifact is the program's text, not the driver's binary. */
+  readonly isSource: boolean;
   readonly threads: number;
   readonly programsPerGroup: number;
   /** Per parameter: a buffer's element kind, or a scalar's register kind. */
@@ -160,7 +162,9 @@ export class OpenClDriver implements Driver {
   load(artifact: Artifact): Executable {
     this.check();
     const meta = artifact.meta as unknown as KernelMeta;
-    const program = this.context.fromBinary(meta.name, artifact.bytes);
+    const program = meta.isSource
+      ? this.context.build(meta.name, new TextDecoder().decode(artifact.bytes))
+      : this.context.fromBinary(meta.name, artifact.bytes);
     const exe = new ClExecutable(meta, program, this.context.kernel(program, meta.entry), this);
     this.executables.add(exe);
     return exe;

@@ -8,7 +8,7 @@ import { OpenClDriver } from "./driver.js";
 import { NoOpenClError } from "./library.js";
 import { OpenClTarget } from "./target.js";
 
-const SUMMARY = "OpenCL C on any OpenCL device";
+const SUMMARY = "OpenCL C on any OpenCL device, through its driver";
 
 /** What the lowering may use of a device. */
 export function shapeOf(d: Device): SimtShape {
@@ -16,10 +16,11 @@ export function shapeOf(d: Device): SimtShape {
     d.extensions.has("cl_khr_int64_base_atomics") && d.extensions.has("cl_khr_int64_extended_atomics");
   return {
     maxThreads: 2 ** Math.floor(Math.log2(Math.min(d.maxThreads, 1024))),
-    preferredThreads: d.isGpu ? 128 : 64,
+    // On a CPU the threads of a workgroup become the lanes of its vector unit: one element each, side by side.
+    preferredThreads: d.isGpu ? 128 : 256,
     sharedBytes: d.localBytes,
     registers: 255,
-    accessBytes: 16,
+    accessBytes: d.isGpu ? 16 : 4,
     lanes: 1,
     bankBytes: d.isGpu ? 128 : 0,
     f64: d.extensions.has("cl_khr_fp64"),
@@ -50,7 +51,12 @@ export const entry: ChipEntry = {
 
   probe(): Promise<Probe> {
     try {
-      return Promise.resolve({ available: true, found: describe(chooseDevice()) });
+      const device = chooseDevice();
+      return Promise.resolve({
+        available: true,
+        found: describe(device),
+        ...(device.isGpu ? {} : { isSoftware: true }),
+      });
     } catch (e) {
       if (!(e instanceof NoOpenClError)) return Promise.reject(e);
       return Promise.resolve({ available: false, found: e.message, ...(e.hint ? { hint: e.hint } : {}) });

@@ -41,11 +41,11 @@ export class OpenClTarget implements Target {
       int64Atomics:
         extensions.has("cl_khr_int64_base_atomics") && extensions.has("cl_khr_int64_extended_atomics"),
     });
-    const program = this.context.build(form.name, text);
-    const bytes = this.context.binary(program);
-    this.context.cl.clReleaseProgram(program);
+    const isSource = !this.context.keepsBinaries;
+    const bytes = isSource ? new TextEncoder().encode(text) : this.context.compileToBinary(form.name, text);
     const meta: KernelMeta = {
       name: form.name,
+      isSource,
       entry: entryName(form.name),
       threads: form.threads,
       programsPerGroup: form.programsPerGroup,

@@ -2,19 +2,17 @@
 
 import { beforeAll, describe } from "vitest";
 import "../../chips/index.js";
-import { builtinChips } from "../../chips/index.js";
+import { testedChips } from "../../../test/chips.js";
 import { setDefaultChip } from "../../runtime/index.js";
 import { type Tensor, tensor } from "../../tensor/index.js";
 
 /** Declares the suite once for each chip; what is missing here is skipped, and its name says why. */
 export async function onEachChip(suite: (chip: string) => void): Promise<void> {
-  for (const { name, load } of builtinChips) {
-    const probe = await (await load()).probe();
-    describe.skipIf(!probe.available)(probe.available ? name : `${name} (missing: ${probe.found})`, () => {
+  for (const { name, title, missing } of testedChips)
+    describe.skipIf(missing !== undefined)(title, () => {
       beforeAll(() => setDefaultChip(name));
       suite(name);
     });
-  }
 }
 
 /** Numbers between -1 and 1 that look random and are the same in every run. */

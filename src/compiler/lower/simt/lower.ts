@@ -119,7 +119,7 @@ function paramOf(name: string, v: Value): FormParam {
   return { kind: "scalar", name, reg: d === "bool" ? "i32" : regKind(d), mem };
 }
 
-/** Lowers an optimised function. Throws CompileError when the chip cannot hold a program. */
+/** Lowers an optimised function. Throws CompileError where a program does not fit the chip's shared memory. */
 export function lowerSimt(original: Func, shape: SimtShape): Form {
   const func = cloneFunc(original);
   walk(func.body, (op) => {
@@ -128,7 +128,12 @@ export function lowerSimt(original: Func, shape: SimtShape): Form {
   scalarizeInduction(func);
   dropHints(func);
   widenF8Dots(func);
-  return emitFunc(func, new Plan(func, shape), shape);
+  // More threads hold a tile in fewer registers each.
+  for (let plan = new Plan(func, shape); ; plan = new Plan(func, shape, plan.threads * 2)) {
+    const form = emitFunc(func, plan, shape);
+    if (form.registers <= shape.registers || plan.threads * 2 > Math.min(shape.maxThreads, plan.largest))
+      return form;
+  }
 }
 
 function emitFunc(func: Func, plan: Plan, shape: SimtShape): Form {

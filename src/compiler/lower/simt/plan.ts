@@ -28,6 +28,8 @@ export type Need = readonly [Value, Layout];
 
 export class Plan {
   readonly facts: Map<Value, AxisInfo>;
+  /** The elements of the largest tile. */
+  readonly largest: number;
   readonly threads: number;
   private readonly homes = new Map<Value, Layout>();
   private readonly needs = new Map<Value, Layout[]>();
@@ -43,6 +45,7 @@ export class Plan {
     threads?: number,
   ) {
     this.facts = analyzeAxes(func);
+    this.largest = this.largestTile();
     this.threads = threads ?? this.chooseThreads();
     walk(func.body, (op) => {
       if (isMemory(op)) this.wish(op);
@@ -90,18 +93,21 @@ export class Plan {
     return blocked(shape, [dim, ...rest], vector, this.threads);
   }
 
+  /** The elements of the largest tile that threads share. */
+  private largestTile(): number {
+    let most = 1;
+    walk(this.func.body, (op) => {
+      if (!isMemory(op) && !["dot", "reduce", "scan", "sort", "gather"].includes(op.opcode)) return;
+      for (const v of [...op.operands, ...op.results])
+        if (v.type.kind === "tile") most = Math.max(most, sizeOf(v));
+    });
+    return most;
+  }
+
   /** How many threads suit the largest tile. */
   private chooseThreads(): number {
     const { maxThreads, preferredThreads, subgroup } = this.shape;
-    let most = 1;
-    walk(this.func.body, (op) => {
-      for (const v of [...op.operands, ...op.results])
-        if (
-          v.type.kind === "tile" &&
-          (isMemory(op) || ["dot", "reduce", "scan", "sort", "gather"].includes(op.opcode))
-        )
-          most = Math.max(most, sizeOf(v));
-    });
+    const most = this.largest;
     if (most === 1) return 1;
     // Four elements in each thread, or up to 32 before the workgroup grows beyond what the chip prefers.
     const few = Math.min(preferredThreads, most / 4);

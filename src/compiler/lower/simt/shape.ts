@@ -45,7 +45,7 @@ export interface SimtShape {
   /** 32-bit registers of a thread, and of a workgroup (absent: no bound known). */
   readonly registers: number;
   readonly groupRegisters?: number;
-  /** The widest load or store in bytes. */
+  /** The widest load or store of several elements in bytes. */
   readonly accessBytes: number;
   /** Widest register vector in 32-bit lanes that `dot` may use; 1 on chips whose threads are scalar. */
   readonly lanes: number;

@@ -41,7 +41,7 @@ export function verifyForm(form: Form, shape: SimtShape): void {
   const access = (s: Stmt, kind: MemKind, n: number): void => {
     const bytes = BYTES[kind] * n;
     if (![1, 2, 4, 8, 16].includes(bytes) || (n > 1 && BYTES[kind] < 4)) fail(s, `${n} elements of ${kind}`);
-    if (bytes > shape.accessBytes) fail(s, `${bytes} bytes in one access`);
+    if (n > 1 && bytes > shape.accessBytes) fail(s, `${bytes} bytes in one access`);
   };
   const check = (s: Stmt): void => {
     const mask = "mask" in s ? s.mask : undefined;

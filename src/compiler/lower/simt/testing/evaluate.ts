@@ -143,6 +143,39 @@ const bf16Bits = (x: number): number => {
   return Number.isNaN(x) ? 0x7fc0 : word.getUint16(0);
 };
 
+const COMPARE: Readonly<Record<string, string>> = {
+  eq: "===",
+  ne: "!==",
+  lt: "<",
+  le: "<=",
+  gt: ">",
+  ge: ">=",
+};
+
+/** Frequent operations without a call. */
+function inline(op: string, from: RegKind, to: RegKind, [a, b, c]: readonly string[]): string | undefined {
+  if (op === "copy") return a;
+  if (op === "select") return `(${a}?${b}:${c})`;
+  const order = /^(eq|ne|lt|le|gt|ge)(S?)$/.exec(op);
+  if (order) return `(${a}${COMPARE[order[1]!]}${b}?1:0)`;
+  if (to === "mask" && from === "mask") {
+    const sign = { and: "&", or: "|", xor: "^" }[op];
+    return sign ? `(${a}${sign}${b})` : op === "not" ? `(${a}?0:1)` : undefined;
+  }
+  if (to === "i32" && from === "i32") {
+    const sign = { add: "+", sub: "-", and: "&", or: "|", xor: "^", shl: "<<", shrS: ">>" }[op];
+    if (sign) return `((${a})${sign}(${b})|0)`;
+    if (op === "mul") return `Math.imul(${a},${b})`;
+    return op === "shrU" ? `((${a})>>>(${b})|0)` : undefined;
+  }
+  if (to === "f32" && from === "f32") {
+    const sign = { add: "+", sub: "-", mul: "*", div: "/" }[op];
+    if (sign) return `Math.fround((${a})${sign}(${b}))`;
+    return op === "fma" ? `Math.fround((${a})*(${b})+(${c}))` : undefined;
+  }
+  return undefined;
+}
+
 /** The JavaScript of one thread. */
 function source(form: Form): string {
   const out: string[] = [];
@@ -161,7 +194,10 @@ function source(form: Form): string {
     if ("shared" in p.mem)
       return { memory: form.params.length, at: `${p.mem.shared + (p.plus ?? 0)}+Number(${show(p.at)})` };
     const param = form.params[p.mem.param]!;
-    return { memory: p.mem.param, at: `(Number(${show(p.at)})+${p.plus ?? 0})*${BYTES[param.mem]}` };
+    return {
+      memory: p.mem.param,
+      at: `(Number(${show(p.at)})+${p.plus ?? 0}+B[${p.mem.param}])*${BYTES[param.mem]}`,
+    };
   };
   const guarded = (mask: Operand | undefined, code: string): string =>
     mask === undefined ? code : `if(${show(mask)}){${code}}`;
@@ -186,6 +222,11 @@ function source(form: Form): string {
                 ? s.dst.type.kind
                 : (second?.type.kind ?? s.dst.type.kind);
           const args = s.args.map((a, i) => show(a, s.op === "select" && i === 0 ? "mask" : from));
+          const quick = inline(s.op, from, s.dst.type.kind, args);
+          if (quick) {
+            out.push(`${d}=${quick};`);
+            return;
+          }
           out.push(`${d}=H.op("${s.op}","${from}","${s.dst.type.kind}",${args.join(",")});`);
         }
         return;
@@ -246,7 +287,7 @@ function source(form: Form): string {
   };
   list(form.body);
   const regs = form.regs.map(name);
-  return `return function*(T,P,G,A,H){${regs.length ? `let ${regs};` : ""}${out.join("\n")}}`;
+  return `return function*(T,P,G,A,H,B){${regs.length ? `let ${regs};` : ""}${out.join("\n")}}`;
 }
 
 type Thread = (
@@ -255,13 +296,15 @@ type Thread = (
   g: readonly number[],
   a: readonly unknown[],
   h: Group,
+  b: readonly number[],
 ) => Generator;
 
-/** Runs every program of a grid. Buffers are changed in place. */
+/** Runs every program of a grid. Buffers are changed in place; `offsets`: the element each starts at. */
 export function evaluateForm(
   form: Form,
   args: readonly FormArg[],
   grid: readonly [number, number?, number?] = [1],
+  offsets: readonly number[] = args.map(() => 0),
 ): void {
   const thread = new Function(source(form))() as Thread;
   const shared = new Watched("shared memory", new Uint8Array(form.sharedBytes));
@@ -274,7 +317,7 @@ export function evaluateForm(
     for (let y = 0; y < gy; y++)
       for (let x = 0; x < gx; x++) {
         const threads = Array.from({ length: form.threads }, (_, t) =>
-          thread(t, [x, y, z], [gx, gy, gz], args, group),
+          thread(t, [x, y, z], [gx, gy, gz], args, group, offsets),
         );
         for (let running = true; running; ) {
           const states = threads.map((t) => t.next().done);
