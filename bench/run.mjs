@@ -45,6 +45,8 @@ for (const name of positionals)
 function runJob(job) {
   return new Promise((done) => {
     const env = { ...process.env, VEXIL_THREADS: String(job.threads), VEXIL_CHIP: job.chip };
+    // What is measured is the project's own kernels, not the peer under another name.
+    env.VEXIL_VENDOR = "off";
     env.OPENBLAS_NUM_THREADS = String(job.threads);
     // Some systems pin it to old kernels; the peer shall choose its best.
     delete env.OPENBLAS_CORETYPE;

@@ -69,7 +69,10 @@ export {
   Scope,
   scope,
   setDefaultChip,
+  setVendorPolicy,
   trackAllocations,
+  vendorPolicy,
+  type VendorPolicy,
   VERSION,
 } from "./runtime/index.js";
 export * from "./tensor/index.js";

@@ -30,6 +30,7 @@ export const spec: CommandSpec<typeof flags.shape> = {
         `${r.available ? "+" : "-"} ${r.name.padEnd(width)}  ${r.found}${r.name === used ? "  (default)" : ""}`,
       );
       console.log(`  ${"".padEnd(width)}  ${r.summary}`);
+      for (const line of r.vendor ?? []) console.log(`  ${"".padEnd(width)}  vendor library for ${line}`);
       if (r.hint) console.log(`  ${"".padEnd(width)}  to get it: ${r.hint}`);
     }
     console.log("\nChoose one with VEXIL_CHIP=NAME, --chip NAME, or setDefaultChip(NAME).");

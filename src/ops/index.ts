@@ -19,6 +19,7 @@ export * from "./order-statistics.js";
 export * from "./softmax.js";
 export * from "./matmul.js";
 export * from "./attention/index.js";
+import "./matmul-vendor.js";
 export * from "./rms-norm.js";
 export * from "./loss.js";
 export * from "./cross-entropy-rows.js";

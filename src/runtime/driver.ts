@@ -79,6 +79,47 @@ export interface Driver {
   close(): void;
 }
 
+/** A matrix in device memory; offset and strides count elements. */
+export interface VendorMatrix {
+  readonly buffer: DeviceBuffer;
+  readonly offset: number;
+  readonly rowStride: number;
+  readonly columnStride: number;
+}
+
+/** Matrix products by somebody else's library. */
+export interface VendorMatmul {
+  /** The library, as policies name it: `openblas`. */
+  readonly name: string;
+  /** One line for people: version and what it was built for. */
+  readonly description: string;
+  /** Whether it takes operands of this dtype with such strides. */
+  supports(
+    dtype: string,
+    M: number,
+    N: number,
+    K: number,
+    a: VendorMatrix,
+    b: VendorMatrix,
+    c: VendorMatrix,
+  ): boolean;
+  /** Enqueues `c[M,N] = a[M,K] @ b[K,N]`, ordered with launches. Only what {@link supports} said yes to. */
+  run(
+    dtype: string,
+    M: number,
+    N: number,
+    K: number,
+    a: VendorMatrix,
+    b: VendorMatrix,
+    c: VendorMatrix,
+  ): void;
+}
+
+/** Operators of which a vendor's library may do the work. Never needed: each is undefined where its library is missing. */
+export interface Vendor {
+  readonly matmul?: VendorMatmul | undefined;
+}
+
 /** An opened chip: its printer, its driver, what it can do. */
 export interface Chip {
   readonly name: string;
@@ -89,6 +130,8 @@ export interface Chip {
   readonly description: string;
   /** Block sizes that were measured on such chips. */
   readonly tuning?: TuningTable;
+  /** Libraries are looked for when a field is first read. */
+  readonly vendor?: Vendor;
 }
 
 /** What looking for a chip found, for `vexil chips`. */
@@ -103,6 +146,8 @@ export interface Probe {
   readonly isSoftware?: boolean;
   /** How to get what is missing; empty if nothing is. */
   readonly hint?: string;
+  /** Vendor libraries found, one line each. */
+  readonly vendor?: readonly string[];
 }
 
 /** How a chip announces itself; `chips/index.ts` lists the built-in ones, other packages call `registerChip`. */

@@ -11,7 +11,7 @@ export * from "./kernel.js";
 export { CaptureError, capture, Graph } from "./graph.js";
 export { type Grid, LaunchError } from "./launch.js";
 export { type Leak, leakReport, trackAllocations } from "./leaks.js";
-export { emptyCache, type MemoryStats, memoryStats, resetPeakMemory } from "./pool.js";
+export { emptyCache, isCapturing, type MemoryStats, memoryStats, resetPeakMemory } from "./pool.js";
 export {
   Profile,
   type ProfiledKernel,
@@ -33,6 +33,7 @@ export {
   type TuningTable,
   tuningOf,
 } from "./tuning-table.js";
+export { setVendorPolicy, type VendorPolicy, vendorIsFaster, vendorPolicy } from "./vendor.js";
 export { VERSION } from "./version.js";
 export { MemoryLimitError, memoryLimit } from "./watermark.js";
 export { type WarmupOptions, type WarmupResult, warmup } from "./warmup.js";

@@ -98,6 +98,11 @@ export class Pool {
     put(owner ?? this.free, buffer);
   }
 
+  /** A graph is being captured: what runs beside the driver's launches would be missing from it. */
+  get isCapturing(): boolean {
+    return this.capturing !== undefined;
+  }
+
   /**
    * Serves all requests from memory of its own until the arena is sealed: a captured graph replays on the same
    * addresses, so nobody else may get them. Throws when another capture is open.
@@ -173,3 +178,6 @@ export const resetPeakMemory = (chip: Chip): void => poolOf(chip).resetPeak();
 
 /** Gives memory that is kept for reuse back to the driver. */
 export const emptyCache = (chip: Chip): void => poolOf(chip).release();
+
+/** Whether a graph is being captured on the chip: work beside the driver's own calls would be missing from it. */
+export const isCapturing = (chip: Chip): boolean => poolOf(chip).isCapturing;

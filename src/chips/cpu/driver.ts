@@ -209,6 +209,11 @@ export class CpuDriver implements Driver {
     return this.reports;
   }
 
+  /** Where a byte of a buffer stands in this process: for libraries that work on the same memory. */
+  address(buffer: DeviceBuffer, byteOffset: number): number {
+    return this.own(buffer).address + byteOffset;
+  }
+
   /** Launches have run when they return. */
   sync(): Promise<void> {
     try {

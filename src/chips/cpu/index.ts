@@ -8,6 +8,8 @@ import { cpuFolder } from "./files.js";
 import { loadNative, type Native } from "./native.js";
 import { CpuTarget } from "./target.js";
 import { tuning } from "./tuning.js";
+import { CpuVendor } from "./vendor/index.js";
+import { openOpenBlas } from "./vendor/openblas.js";
 
 const SUMMARY = "native code by the system's C compiler, on all cores";
 
@@ -68,7 +70,9 @@ export const entry: ChipEntry = {
   probe(): Promise<Probe> {
     try {
       const { compiler } = openParts();
-      return Promise.resolve({ available: true, found: describe(compiler) });
+      const blas = openOpenBlas(threadCount(), () => 0);
+      const vendor = blas ? { vendor: [`matmul: ${blas.name} (${blas.description})`] } : {};
+      return Promise.resolve({ available: true, found: describe(compiler), ...vendor });
     } catch (e) {
       if (!(e instanceof NoCompilerError)) return Promise.reject(e);
       return Promise.resolve({ available: false, found: e.message, hint: e.hint });
@@ -86,10 +90,12 @@ export const entry: ChipEntry = {
     }
     const { compiler, native } = parts;
     const threads = threadCount();
+    const driver = new CpuDriver(native, threads);
     return {
       name: "cpu",
       target: new CpuTarget(compiler),
-      driver: new CpuDriver(native, threads),
+      driver,
+      vendor: new CpuVendor(driver),
       capabilities: capabilities(threads),
       tuning,
       description: `${threads} thread${threads === 1 ? "" : "s"}, ${describe(compiler)}, ${compiler.features.vectorBytes * 8}-bit vectors`,

@@ -26,7 +26,7 @@ export interface Native {
   block(pool: number): ArrayBuffer;
 }
 
-interface Koffi {
+export interface Koffi {
   load(path: string): {
     func(name: string, result: string, args: readonly string[]): (...args: unknown[]) => unknown;
   };
@@ -34,7 +34,7 @@ interface Koffi {
 }
 
 /** koffi, loaded when first needed so that bundles for browsers do not hold it. Throws what loading it throws. */
-function loadKoffi(): Koffi {
+export function loadKoffi(): Koffi {
   const require = builtin("node:module")!.createRequire(import.meta.url);
   return require("koffi") as Koffi;
 }

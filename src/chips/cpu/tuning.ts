@@ -12,7 +12,7 @@ export const tuning: TuningTable = {
           "M": "65.."
         },
         "use": {
-          "BM": 256,
+          "BM": 512,
           "BN": 512,
           "BK": 256
         }
