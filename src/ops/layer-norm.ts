@@ -14,13 +14,14 @@ import {
 } from "../tensor/index.js";
 import { sum } from "./reduce.js";
 import { computeDtype, planRows, rowMajor } from "./rows.js";
+import { streams } from "./streaming.js";
 
 /** Also leaves each row's mean and reciprocal deviation for the backward pass. */
 const forward = kernel(
   // biome-ignore format: one line per group
   { x: ptr, w: ptr, b: ptr, y: ptr, mean: ptr, rstd: ptr, rows: i32, cols: i32, eps: f64,
-    ROWS: constexpr, COLS: constexpr, WEIGHT: constexpr.bool, BIAS: constexpr.bool, T: constexpr.dtype },
-  ({ x, w, b, y, mean, rstd, rows, cols, eps, ROWS, COLS, WEIGHT, BIAS, T }, tl) => {
+    ROWS: constexpr, COLS: constexpr, WEIGHT: constexpr.bool, BIAS: constexpr.bool, STREAM: constexpr.bool, T: constexpr.dtype },
+  ({ x, w, b, y, mean, rstd, rows, cols, eps, ROWS, COLS, WEIGHT, BIAS, STREAM, T }, tl) => {
     const row = tl.programId(0) * ROWS + tl.arange(0, ROWS);
     const base = tl.col(row * cols);
     const inside = tl.col(row) < rows;
@@ -45,7 +46,7 @@ const forward = kernel(
       const d = tl.cast(tl.load(x + base + c, mask, 0), T) - tl.col(m);
       const g = WEIGHT ? tl.cast(tl.load(w + c, c < cols, 0), T) : 1;
       const shift = BIAS ? tl.cast(tl.load(b + c, c < cols, 0), T) : 0;
-      tl.store(y + base + c, d * tl.col(scale) * g + shift, mask);
+      tl.store(y + base + c, d * tl.col(scale) * g + shift, mask, { cache: STREAM ? "streaming" : "all" });
     }
     tl.store(mean + row, m, row < rows);
     tl.store(rstd + row, scale, row < rows);
@@ -203,6 +204,7 @@ const layerNormRows: Operator<
       COLS,
       WEIGHT: weight !== null,
       BIAS: bias !== null,
+      STREAM: streams(y, [x]),
       T,
     });
     return [y, mean, rstd];

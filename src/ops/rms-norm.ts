@@ -13,12 +13,13 @@ import {
   type Tensor,
 } from "../tensor/index.js";
 import { computeDtype, planRows, rowMajor } from "./rows.js";
+import { streams } from "./streaming.js";
 
 const forward = kernel(
   // biome-ignore format: one line per group
   { x: ptr, w: ptr, y: ptr, rows: i32, cols: i32, eps: f64,
-    ROWS: constexpr, COLS: constexpr, WEIGHT: constexpr.bool, T: constexpr.dtype },
-  ({ x, w, y, rows, cols, eps, ROWS, COLS, WEIGHT, T }, tl) => {
+    ROWS: constexpr, COLS: constexpr, WEIGHT: constexpr.bool, STREAM: constexpr.bool, T: constexpr.dtype },
+  ({ x, w, y, rows, cols, eps, ROWS, COLS, WEIGHT, STREAM, T }, tl) => {
     const row = tl.programId(0) * ROWS + tl.arange(0, ROWS);
     const base = tl.col(row * cols);
     const inside = tl.col(row) < rows;
@@ -33,7 +34,7 @@ const forward = kernel(
       const c = tl.row(start + tl.arange(0, COLS));
       const v = tl.cast(tl.load(x + base + c, inside && c < cols, 0), T);
       const g = WEIGHT ? tl.cast(tl.load(w + c, c < cols, 0), T) : 1;
-      tl.store(y + base + c, v * scale * g, inside && c < cols);
+      tl.store(y + base + c, v * scale * g, inside && c < cols, { cache: STREAM ? "streaming" : "all" });
     }
   },
   "rms_norm",
@@ -184,6 +185,7 @@ export const rmsNorm: Operator<
       ROWS,
       COLS,
       WEIGHT: weight !== null,
+      STREAM: streams(y, [x]),
       T: computeDtype(x.dtype),
     });
     return y;

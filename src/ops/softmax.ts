@@ -17,6 +17,7 @@ import {
 import { pointwise } from "./pointwise.js";
 import { reduceDims, reducedShape, unreduce } from "./reduce.js";
 import { computeDtype, nextPowerOf2, rowMajor } from "./rows.js";
+import { streams } from "./streaming.js";
 
 declare module "../tensor/tensor.js" {
   interface Tensor {
@@ -31,8 +32,9 @@ declare module "../tensor/tensor.js" {
 const forward = kernel(
   // biome-ignore format: one line per group
   { x: ptr, y: ptr, rows: i32, cols: i32, inner: i32,
-    ROWS: constexpr, COLS: constexpr, UNIT: constexpr.bool, ONE: constexpr.bool, LOG: constexpr.bool, T: constexpr.dtype },
-  ({ x, y, rows, cols, inner, ROWS, COLS, UNIT, ONE, LOG, T }, tl) => {
+    ROWS: constexpr, COLS: constexpr, UNIT: constexpr.bool, ONE: constexpr.bool, LOG: constexpr.bool,
+    STREAM: constexpr.bool, T: constexpr.dtype },
+  ({ x, y, rows, cols, inner, ROWS, COLS, UNIT, ONE, LOG, STREAM, T }, tl) => {
     const row = tl.programId(0) * ROWS + tl.arange(0, ROWS);
     const inside = tl.col(row < rows);
     const base = tl.col(UNIT ? row * cols : tl.floorDiv(row, inner) * (inner * cols) + (row % inner));
@@ -44,7 +46,9 @@ const forward = kernel(
       const shifted = v - tl.max(v, 1, { keepDims: true });
       const e = tl.where(mask, tl.exp(shifted), 0);
       const sum = tl.sum(e, 1, { keepDims: true });
-      tl.store(y + at, LOG ? shifted - tl.log(sum) : e / sum, mask);
+      tl.store(y + at, LOG ? shifted - tl.log(sum) : e * (1 / sum), mask, {
+        cache: STREAM ? "streaming" : "all",
+      });
     } else {
       let top = tl.full([ROWS], -Infinity, T);
       for (let start = 0; start < cols; start += COLS) {
@@ -66,7 +70,9 @@ const forward = kernel(
         const mask = inside && c < cols;
         const at = base + (UNIT ? c : c * inner);
         const shifted = tl.cast(tl.load(x + at, mask, 0), T) - tl.col(top);
-        tl.store(y + at, LOG ? shifted - log : tl.exp(shifted) / tl.col(sum), mask);
+        tl.store(y + at, LOG ? shifted - log : tl.exp(shifted) / tl.col(sum), mask, {
+          cache: STREAM ? "streaming" : "all",
+        });
       }
     }
   },
@@ -126,7 +132,20 @@ function run(self: Tensor, dim: number, dtype: DType | null, LOG: boolean): Tens
   if (x.numel === 0) return y;
   const { programs, rows, cols, inner, ROWS, COLS, UNIT } = plan(x, d);
   const T = computeDtype(out);
-  forward.launch([programs], { x, y, rows, cols, inner, ROWS, COLS, UNIT, ONE: cols <= COLS, LOG, T });
+  forward.launch([programs], {
+    x,
+    y,
+    rows,
+    cols,
+    inner,
+    ROWS,
+    COLS,
+    UNIT,
+    ONE: cols <= COLS,
+    LOG,
+    STREAM: streams(y, [x]),
+    T,
+  });
   return y;
 }
 

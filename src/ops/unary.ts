@@ -93,7 +93,32 @@ export const relu = unary("relu", (tl, x) => tl.maximum(x, 0, { propagateNan: tr
 /** x * sigmoid(x). */
 export const silu = unary("silu", (tl, x) => x * tl.sigmoid(x), { opinfo: ["nn.functional.silu"] });
 
-const geluErf = pointwiseKernel((tl, x) => 0.5 * x * (1 + tl.erf(x * tl.sqrt(0.5))), { name: "gelu" });
+/**
+ * In f32 the probability of less than -|x| is 2^p(|x|), with a polynomial that is good to 5e-8 of the probability
+ * up to 1/2 (least largest error, weighted with the probability, on [0, 5.7]) and falls without end beyond.
+ */
+const geluErf = pointwiseKernel(
+  (tl, x) => {
+    if (tl.dtypeOf(x) === "f64") return 0.5 * x * (1 + tl.erf(x * tl.sqrt(0.5)));
+    const a = tl.abs(x);
+    let p = -2.230730089536337e-8 * a + 6.917986183907487e-7;
+    p = tl.fma(p, a, -9.19076683203457e-6);
+    p = tl.fma(p, a, 6.628248956985772e-5);
+    p = tl.fma(p, a, -0.0002456516958773136);
+    p = tl.fma(p, a, -6.735898205079138e-5);
+    p = tl.fma(p, a, 0.007023800630122423);
+    p = tl.fma(p, a, -0.052488479763269424);
+    p = tl.fma(p, a, -0.45920732617378235);
+    p = tl.fma(p, a, -1.1511054039001465);
+    const below = tl.exp2(tl.fma(p, a, -1));
+    return x * tl.where(x < 0, below, 1 - below);
+  },
+  {
+    name: "gelu",
+    grad: (tl, x, g) =>
+      g * (0.5 * (1 + tl.erf(x * tl.sqrt(0.5))) + x * 0.3989422804014327 * tl.exp(-0.5 * x * x)),
+  },
+);
 const geluTanh = pointwiseKernel(
   (tl, x) => 0.5 * x * (1 + tl.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))),
   { name: "gelu_tanh" },

@@ -31,6 +31,12 @@ export interface Capabilities {
   readonly maxGrid: readonly [number, number, number];
   /** Buffers get exactly the bytes asked for and are not reused: for chips that check every access. Default false. */
   readonly exactBuffers?: boolean;
+  /**
+   * Bytes of the largest cache of a chip whose stores can go past the caches. A launch that touches more than this may
+   * say so (`cache: "streaming"` of `tl.store`): what it writes would not stay in the cache anyway. Undefined: there is
+   * nothing to gain.
+   */
+  readonly cacheBytes?: number;
   /** Bytes of memory the chip has, where that is known: the base of the default memory limit. */
   readonly memoryBytes?: number;
 }

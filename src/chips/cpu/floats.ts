@@ -59,6 +59,20 @@ export function fma(u: Unit, kind: FloatKind, lanes: number, a: string, b: strin
   return `${a}*${b}+${c}`;
 }
 
+/** A choice lane by lane as one instruction, for masks of whole lanes; undefined where there is none. */
+export function blendFloats(
+  u: Unit,
+  kind: FloatKind,
+  lanes: number,
+  mask: string,
+  yes: string,
+  no: string,
+): string | undefined {
+  const bits = x86Bits(u, kind, lanes);
+  if (bits !== 128 && bits !== 256) return undefined;
+  return `__builtin_ia32_blendv${ps(kind)}${width(bits)}(${no},${yes},(${u.type(kind, lanes)})${mask})`;
+}
+
 /** The name of a helper of two arguments that takes the smaller or larger and passes NaN on. */
 export function extreme(u: Unit, op: "min" | "max", kind: FloatKind, lanes: number): string {
   const name = `${op}_${kind}_${lanes}`;

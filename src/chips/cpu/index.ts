@@ -50,6 +50,21 @@ function findParts(): Parts {
 
 const describe = (c: Compiler): string => c.version + (c.units ? `, ${c.units}` : "");
 
+/** Bytes of the last-level cache that one core sees; 32 MiB where the system does not say. */
+function lastLevelCache(): number {
+  const fs = builtin("node:fs")!;
+  for (let level = 4; level >= 2; level--)
+    try {
+      const text = fs.readFileSync(`/sys/devices/system/cpu/cpu0/cache/index${level}/size`, "utf8");
+      const [, size, unit] = /^(\d+)([KM]?)/.exec(text) ?? [];
+      const bytes = Number(size) * (unit === "K" ? 1024 : unit === "M" ? 1024 ** 2 : 1);
+      if (bytes > 0) return bytes;
+    } catch {
+      // No such level, or not Linux.
+    }
+  return 32 * 1024 ** 2;
+}
+
 function capabilities(threads: number): Capabilities {
   return {
     syncRead: true,
@@ -58,6 +73,7 @@ function capabilities(threads: number): Capabilities {
     threads,
     elementsPerProgram: 16384,
     dotBlock: [64, 64, 256],
+    cacheBytes: lastLevelCache(),
     maxBufferBytes: builtin("node:os")!.totalmem(),
     maxGrid: [2147483647, 65535, 65535],
   };

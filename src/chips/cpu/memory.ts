@@ -51,6 +51,38 @@ export function storeVector(
   return `${place}=${convertLanes(u, from, kind, lanes, value)};`;
 }
 
+/** Whether a vector has a store that goes past the caches. */
+export const streamable = (kind: MemKind, lanes: number): kind is ValueKind => {
+  const bytes = bytesOf(kind) * lanes;
+  return bytesOf(kind) >= 4 && (bytes === 16 || bytes === 32 || bytes === 64);
+};
+
+/**
+ * The name of a function `(pointer, vector)` that stores past the caches where the pointer is aligned to the vector, as
+ * such stores want it; else it stores as usual. After the last one comes {@link streamFence}.
+ */
+export function streamVector(u: Unit, kind: ValueKind, lanes: number): string {
+  const bytes = bytesOf(kind) * lanes;
+  const T = u.type(kind, lanes);
+  const unaligned = u.unaligned(kind, lanes);
+  const name = `stream_${T}`;
+  return u.helper(name, () => {
+    const head = `void ${name}(${kind}*p,${T} v){if((i64)p&${bytes - 1})*(${unaligned}*)p=v;else `;
+    if (u.features.clang) return `${head}__builtin_nontemporal_store(v,(${T}*)p);}`;
+    const bits = bytes * 8;
+    if (!u.features.x86 || (bits === 512 && !u.features.x86wide)) return `${head}*(${T}*)p=v;}`;
+    const F = u.type("f32", bytes / 4);
+    return `${head}__builtin_ia32_movntps${bits === 128 ? "" : bits}((float*)p,(${F})v);}`;
+  });
+}
+
+/** The name of a function that orders {@link streamVector}'s stores before whatever tells others that they are done. */
+export const streamFence = (u: Unit): string =>
+  u.helper(
+    "stream_fence",
+    () => "void stream_fence(void){\n#ifdef __SSE2__\n__builtin_ia32_sfence();\n#endif\n}",
+  );
+
 /** What AVX2's masked accesses are called after, by element. */
 const X86_MASKED = { i32: "d", i64: "q", f32: "ps", f64: "pd" } as const;
 

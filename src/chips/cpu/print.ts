@@ -14,13 +14,22 @@ import type {
 } from "../../compiler/lower/simd/form.js";
 import { blend, convert, convertLanes, floatToHalf, halfToFloat } from "./convert.js";
 import { fitsOuterProducts, outerProducts } from "./products.js";
-import { extreme, extremeWith, fma, round, sqrt } from "./floats.js";
-import { atomic, loadMasked, loadVector, storeMasked, storeVector } from "./memory.js";
+import { blendFloats, extreme, extremeWith, fma, round, sqrt } from "./floats.js";
+import {
+  atomic,
+  loadMasked,
+  loadVector,
+  storeMasked,
+  storeVector,
+  streamable,
+  streamFence,
+  streamVector,
+} from "./memory.js";
 import { analyzeRegisters, eachStmt, type Registers } from "./registers.js";
 import { bytesOf, type CKind, type Features, intOf, list, literal, Unit, unsignedOf } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 5;
+export const PRINTER_VERSION = 6;
 
 /** Slots of 8 bytes before the first parameter in the argument block: the grid's x, y, z. */
 export const ARGUMENT_SLOTS = 3;
@@ -73,6 +82,7 @@ class FormPrinter {
   private readonly lines: string[] = [];
   private readonly params = new Set<number>();
   private usesFrame = false;
+  private streams = false;
   private depth = 2;
   private temporaries = 0;
 
@@ -108,7 +118,9 @@ class FormPrinter {
     for (const [type, names] of this.declared) out.push(`    ${type} ${[...names].join(",")};`);
     out.push(...this.lines);
     if (grid3) out.push("    if(++x==gx){x=0;if(++y==gy){y=0;z++;}}");
-    out.push("  }", "}", "");
+    out.push("  }");
+    if (this.streams) out.push(`  ${streamFence(this.u)}();`);
+    out.push("}", "");
     return out.join("\n");
   }
 
@@ -337,6 +349,11 @@ class FormPrinter {
         return this.compare(s, argKind());
       case "select": {
         if (lanes === 1) return `${this.scalar(args[0]!, "mask")}?${arg(1)}:${arg(2)}`;
+        if (kind === "f32" || kind === "f64") {
+          const m = this.mask(args[0]!, intOf(kind), lanes);
+          const one = blendFloats(u, kind, lanes, m, arg(1), arg(2));
+          if (one !== undefined) return one;
+        }
         const I = intOf(this.ckind(dst));
         const cast = `(${u.type(I, lanes)})`;
         const m = this.mask(args[0]!, I, lanes);
@@ -383,6 +400,11 @@ class FormPrinter {
         const x = kind === "mask" ? `-${this.scalar(args[1]!, "mask")}` : this.scalar(args[1]!, kind);
         const place = `${this.name(dst)}[${s.lane}]=${x}`;
         return args[0] === dst ? place : `${this.name(dst)}=${arg(0)};${place}`;
+      }
+      case "pack": {
+        const lane = (i: number): string =>
+          kind === "mask" ? `-${this.scalar(args[i]!, "mask")}` : this.scalar(args[i]!, kind);
+        return lanes === 1 ? this.scalar(args[0]!, kind) : `(${this.ctype(dst)}){${list(lanes, lane)}}`;
       }
       case "param":
         this.params.add(s.index!);
@@ -503,6 +525,11 @@ class FormPrinter {
       const value = this.elements(type, kind);
       const mask = this.mask(s.mask, intOf(value), lanes);
       this.emit(storeMasked(this.u, value, lanes, at, mask, this.value(s.value, value, lanes)));
+      return;
+    }
+    if (s.stream && lanes > 1 && type.kind === kind && streamable(kind, lanes)) {
+      this.streams = true;
+      this.emit(`${streamVector(this.u, kind, lanes)}(${at},${this.value(s.value, kind, lanes)});`);
       return;
     }
     if (typeof s.value === "object" && this.registers.isHalf(s.value)) {

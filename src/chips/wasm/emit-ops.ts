@@ -75,6 +75,8 @@ const COMPARES = new Set<RegOp>(["eq", "ne", "ltS", "leS", "gtS", "geS", "ltU", 
 const BITWISE = new Set<RegOp>(["and", "or", "xor"]);
 const SHIFTS = new Set<RegOp>(["shl", "shrS", "shrU"]);
 
+const isNumber = (a: Arg): boolean => a.literal !== undefined && !Number.isNaN(Number(a.literal));
+
 /** Pushes a literal of a type. */
 export function pushLiteral(c: Code, value: number | bigint, type: RegType): void {
   if (type.lanes === 1) {
@@ -133,6 +135,10 @@ export function emitOp(c: Code, op: RegOp, dst: RegType, args: readonly Arg[], o
       a.push();
       emitReplace(c, dst, o.lane ?? 0, b);
       return;
+    case "pack":
+      emitSplat(c, dst, a);
+      for (const [k, arg] of args.entries()) if (k > 0) emitReplace(c, dst, k, arg);
+      return;
     case "select":
       emitSelect(c, dst, a, b, x);
       return;
@@ -165,6 +171,16 @@ export function emitOp(c: Code, op: RegOp, dst: RegType, args: readonly Arg[], o
     case "f32ToF16":
       f32ToF16(dst, a, tools);
       return;
+    case "min":
+    case "max": {
+      // With a literal: pmin and pmax are single instructions of the machine and give their first operand where it is NaN.
+      const [x, plain] = isNumber(b) ? [a, b] : [b, a];
+      if (dst.lanes === 1 || !isNumber(plain)) break;
+      x.push();
+      plain.push();
+      c.op(`${shape(dst)}.p${op}`);
+      return;
+    }
     case "fma":
       if (o.relaxed && dst.lanes > 1) {
         a.push();

@@ -67,6 +67,8 @@ export function literalType(s: Stmt & { s: "op" }, i: number): RegType {
       return { kind: "mask", lanes };
     case "splat":
       return { kind: dst.type.kind, lanes: 1 };
+    case "pack":
+      return { kind: dst.type.kind, lanes: 1 };
     case "insert":
       return i === 0 ? dst.type : { kind: dst.type.kind, lanes: 1 };
     case "f16ToF32":

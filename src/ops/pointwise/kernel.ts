@@ -9,6 +9,7 @@ import { empty } from "../../tensor/factory.js";
 import { broadcastShapes, sameShape, showShape } from "../../tensor/layout.js";
 import { callOperator } from "../../tensor/operator.js";
 import { Tensor } from "../../tensor/tensor.js";
+import { streams } from "../streaming.js";
 import { Walk } from "./layout.js";
 import { firstTensor, type Input, partOf, sameElements, shapeOf } from "./operands.js";
 import {
@@ -63,6 +64,8 @@ interface Ready {
 const walk = new Walk();
 const operands: Tensor[] = [];
 const steps: Step[] = [];
+/** Of the launch that is being made: whether its results go past the caches. */
+let stream = false;
 
 /** A scalar function over tensors. */
 export class PointwiseKernel {
@@ -151,6 +154,7 @@ export class PointwiseKernel {
         operands.push(x);
         flat &&= sameShape(x.shape, shape) && x.isContiguous;
       }
+    stream = streams(out, operands.slice(0, operands.length - outputs.length));
     // Tiles have powers of two as dimensions.
     const per = 1 << (31 - Math.clz32(out.storage.chip.capabilities.elementsPerProgram));
     steps.length = 0;
@@ -233,13 +237,14 @@ export class PointwiseKernel {
       steps.push(s === 0 ? "zero" : s === 1 ? "unit" : "any");
       turned ||= s !== 0 && s !== 1 && isTurned(k, Math.abs(s));
     }
-    const { kernel, names, args } = this.variant("rows", rank, inputs, outputs, common);
+    const { kernel, names, args } = this.variant("rows", rank, inputs, outputs, common, turned);
     const block = turned ? TURNED_BLOCK : inner <= 128 ? 128 : Math.min(per, 2048);
     const rows = turned ? TURNED_ROWS : Math.max(1, per / block);
     const outer = n / inner;
     const blocks = Math.ceil(inner / block);
+    const groups = Math.ceil(outer / rows);
     args[names.sizes[0]!] = inner;
-    args[names.sizes[1]!] = blocks;
+    args[names.sizes[1]!] = turned ? groups : blocks;
     args[names.sizes[2]!] = outer;
     for (let d = 1; d < rank - 1; d++) args[names.sizes[d + 2]!] = walk.sizes[d - lead]!;
     for (let k = 0; k < operands.length; k++) {
@@ -248,7 +253,7 @@ export class PointwiseKernel {
     }
     args["BLOCK"] = block;
     args["ROWS"] = rows;
-    kernel.launch([blocks * Math.ceil(outer / rows)], args);
+    kernel.launch([blocks * groups], args);
     release(names, args);
   }
 
@@ -259,8 +264,9 @@ export class PointwiseKernel {
     inputs: readonly Input[],
     outputs: readonly Tensor[],
     common: DType,
+    turned = false,
   ): Ready {
-    let key = LAYOUT_CODE[layout] * 64 + rank;
+    let key = (LAYOUT_CODE[layout] + (turned ? 4 : 0) + (stream ? 8 : 0)) * 64 + rank;
     let tensor = 0;
     for (let i = 0; i < inputs.length; i++) {
       const x = inputs[i]!;
@@ -271,7 +277,7 @@ export class PointwiseKernel {
     for (let i = 0; i < outputs.length; i++) key = key * 4 + STEP_CODE[steps[tensor++] ?? "any"];
     let ready = this.variants.get(key);
     if (ready === undefined) {
-      ready = this.prepare(layout, rank, inputs, outputs, common);
+      ready = this.prepare(layout, rank, inputs, outputs, common, turned);
       this.variants.set(key, ready);
     }
     const { names, args } = ready;
@@ -298,11 +304,14 @@ export class PointwiseKernel {
     inputs: readonly Input[],
     outputs: readonly Tensor[],
     common: DType,
+    turned: boolean,
   ): Ready {
     const source = new PointwiseSource({
       fn: this.spec.fn,
       layout,
       rank,
+      turned,
+      stream,
       outputs: outputs.length,
       steps: layout === "linear" ? operands.map(() => "any" as const) : steps.slice(),
       inputs: inputs.map((x, i): InputSpec => {

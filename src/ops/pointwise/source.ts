@@ -15,7 +15,7 @@ import type { ScalarFunction } from "../../compiler/lang/index.js";
 import type { KernelSource, ParamSpec, Specialization } from "../../compiler/source.js";
 
 /** Part of every content key: raise it when the same variant builds other IR. */
-const VERSION = 1;
+const VERSION = 2;
 
 /**
  * How a launch walks its operands.
@@ -45,6 +45,10 @@ export interface Variant {
   readonly rank: number;
   /** For each tensor operand, inputs before outputs: its innermost stride (`flat`, `rows`). */
   readonly steps: readonly Step[];
+  /** `rows`: programs are numbered down the rows first, as operands like it that are dense along them. */
+  readonly turned: boolean;
+  /** Results go past the caches. */
+  readonly stream: boolean;
 }
 
 /** The names of a variant's parameters, for those who fill in the arguments. */
@@ -52,7 +56,7 @@ export interface ParamNames {
   /** One for each input: a tensor or a number. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  /** Sizes: `flat` n; `linear` n and those of dimensions 1…; `rows` inner, blocks, outer and those of 1…rank-2. */
+  /** Sizes: `flat` n; `linear` n and those of dimensions 1…; `rows` inner, blocks (row groups if `turned`), outer and those of 1…rank-2. */
   readonly sizes: readonly string[];
   /** For each tensor operand the strides that are arguments, outermost first. */
   readonly strides: readonly (readonly string[])[];
@@ -112,6 +116,7 @@ export class PointwiseSource implements KernelSource {
       v.rank,
       v.outputs,
       v.steps.join(),
+      `${v.turned ? "turned" : ""}${v.stream ? "stream" : ""}`,
       v.inputs.map((x) => `${x.compute}${x.scalar === null ? "" : `:${x.scalar}`}`).join(),
     ].join(" ");
   }
@@ -160,7 +165,8 @@ export class PointwiseSource implements KernelSource {
     this.names.outputs.forEach((name, i) => {
       const out = args.get(name)!;
       const value = b.splat(b.cast(results[i]!, out.type.dtype), shape);
-      b.create("store", [out, offsets[tensor++]!, value, mask]);
+      const hint: Record<string, string> = this.variant.stream ? { cache: "streaming" } : {};
+      b.create("store", [out, offsets[tensor++]!, value, mask], hint);
     });
     b.create("yield", []);
   }
@@ -243,14 +249,18 @@ class Place {
     return { offsets: names.strides.map((s) => this.offset(coordinates, s, shape)), mask, shape };
   }
 
-  /** Programs are numbered block by block along the innermost dimension, then row group by row group. */
+  /**
+   * Programs are numbered block by block along the innermost dimension, then row group by row group; turned, the other
+   * way round.
+   */
   rows(block: number, rows: number): Spot {
     const { b, variant, names } = this;
     const { rank } = variant;
     const id = b.value("programId", [], { axis: 0 });
     const blocks = this.arg("blocks");
-    const group = b.value("div", [id, blocks]);
-    const start = b.value("mul", [b.value("rem", [id, blocks]), b.constant(block, "i32")]);
+    const [slow, fast] = [b.value("div", [id, blocks]), b.value("rem", [id, blocks])];
+    const group = variant.turned ? fast : slow;
+    const start = b.value("mul", [variant.turned ? slow : fast, b.constant(block, "i32")]);
     const column = this.op("add", start, this.range(block), [block]);
     const inside = this.below(column, this.arg("inner"), [block]);
     const line = rows === 1 ? [] : [rows];

@@ -6,6 +6,13 @@ import { isScalarValue } from "./kinds.js";
 import { type AxisMap, type Ids, isView, mapKey, operandMap } from "./maps.js";
 import { defOf, elementOperands } from "./values.js";
 
+/** `times` alone, or times a value that is the same along the axis. */
+export interface Growth {
+  readonly times: number;
+  readonly by?: Value;
+  readonly map?: AxisMap;
+}
+
 export class Affine {
   private readonly masks = new Map<string, number>();
   private readonly strides = new Map<string, number | undefined>();
@@ -42,6 +49,34 @@ export class Affine {
     const stride = this.computeStride(v, map, axis);
     this.strides.set(key, stride);
     return stride;
+  }
+
+  /**
+   * By how much an i32 value grows with each step along the axis, as a sum of scalars that do not depend on it, each
+   * times a constant; undefined if it may grow otherwise.
+   */
+  growth(v: Value, map: AxisMap, axis: number): readonly Growth[] | undefined {
+    const constant = this.stride(v, map, axis);
+    if (constant !== undefined) return constant === 0 ? [] : [{ times: constant }];
+    const op = defOf(v);
+    if (!op || this.inFrame(v) || v.type.dtype !== "i32") return undefined;
+    if (isView(op)) return this.growth(op.operands[0]!, operandMap(op, map), axis);
+    const [a, b] = op.operands as [Value, Value];
+    switch (op.opcode) {
+      case "add":
+      case "sub": {
+        const [x, y] = [this.growth(a, map, axis), this.growth(b, map, axis)];
+        if (!x || !y) return undefined;
+        return [...x, ...(op.opcode === "add" ? y : y.map((g) => ({ ...g, times: -g.times })))];
+      }
+      case "mul": {
+        const [x, y] = [this.stride(a, map, axis), this.stride(b, map, axis)];
+        if (x !== undefined && y === 0) return [{ times: x, by: b, map }];
+        return y !== undefined && x === 0 ? [{ times: y, by: a, map }] : undefined;
+      }
+      default:
+        return undefined;
+    }
   }
 
   private computeStride(v: Value, map: AxisMap, axis: number): number | undefined {

@@ -85,11 +85,11 @@ export class Emitter {
     to: MemKind,
     at: Operand,
     value: Operand,
-    masked?: { mask: Operand },
+    how?: { mask?: Operand; stream?: boolean },
   ): void {
     // A literal has no register that would tell.
     this.checkWidth(kind, lanes);
-    this.out.push({ s: "store", value, type: { kind, lanes }, mem, kind: to, at, ...masked });
+    this.out.push({ s: "store", value, type: { kind, lanes }, mem, kind: to, at, ...how });
   }
 
   /** A scalar as a vector of `lanes`; literals stay literals. */

@@ -101,9 +101,10 @@ export type RegOp =
   | "splat"
   /** -> i32 vector 0, 1, 2, … */
   | "iota"
-  /** `extract {lane}`: vector -> scalar. `insert {lane}`: (vector, scalar) -> vector. */
+  /** `extract {lane}`: vector -> scalar. `insert {lane}`: (vector, scalar) -> vector. `pack`: a scalar for each lane -> vector. */
   | "extract"
   | "insert"
+  | "pack"
   /** `param {index}`: the scalar argument at that ABI index, in the register kind of its dtype (small integers extended to i32). */
   | "param"
   /** `programId {index: axis}`, `numPrograms {index: axis}` -> i32 scalar. */
@@ -135,7 +136,10 @@ export type Stmt =
       readonly mask?: Operand;
       readonly other?: Operand;
     }
-  /** Writes `lanes` consecutive elements; with `mask` only those whose lanes are on. */
+  /**
+   * Writes `lanes` consecutive elements; with `mask` only those whose lanes are on. `stream`: nobody reads them soon, so
+   * they need not stay in the caches; a hint without effect on the result.
+   */
   | {
       readonly s: "store";
       readonly value: Operand;
@@ -144,6 +148,7 @@ export type Stmt =
       readonly kind: MemKind;
       readonly at: Operand;
       readonly mask?: Operand;
+      readonly stream?: boolean;
     }
   /** A scalar atomic on a parameter; `dst` gets the old value. f32 `add`, `max`, `min` included. `expected` for `cas`. `unsigned` for max/min. */
   | {

@@ -21,10 +21,20 @@ export function loadRun(e: Emitter, d: DType, mem: Mem, at: Operand, lanes: numb
   return e.load(regKind(d), lanes, mem, memKind(d), at);
 }
 
-export function storeRun(e: Emitter, d: DType, mem: Mem, at: Operand, x: Operand, lanes: number): void {
-  if (d === "bool") e.store("i32", lanes, mem, "u8", at, e.op("fromMask", "i32", lanes, [x]));
-  else if (isNarrowFloat(d)) e.store("i32", lanes, mem, memKind(d), at, toNarrowBits(e, d, x, lanes));
-  else e.store(regKind(d), lanes, mem, memKind(d), at, x);
+/** `stream`: see the form's store. */
+export function storeRun(
+  e: Emitter,
+  d: DType,
+  mem: Mem,
+  at: Operand,
+  x: Operand,
+  lanes: number,
+  stream = false,
+): void {
+  const how = stream && lanes > 1 ? { stream } : undefined;
+  if (d === "bool") e.store("i32", lanes, mem, "u8", at, e.op("fromMask", "i32", lanes, [x]), how);
+  else if (isNarrowFloat(d)) e.store("i32", lanes, mem, memKind(d), at, toNarrowBits(e, d, x, lanes), how);
+  else e.store(regKind(d), lanes, mem, memKind(d), at, x, how);
 }
 
 /** A register that starts with a value and may be assigned again. */
@@ -75,6 +85,7 @@ export function storeMasked(
   mask: Operand,
   x: Operand,
   lanes: number,
+  stream = false,
 ): void {
   const kind = regKind(d);
   const each = (): void => {
@@ -88,7 +99,7 @@ export function storeMasked(
     else each();
     return;
   }
-  const whole = (): void => storeRun(e, d, mem, place.at, x, lanes);
+  const whole = (): void => storeRun(e, d, mem, place.at, x, lanes, stream);
   if (!isReg(mask)) {
     if (Number(mask)) whole();
     return;
@@ -136,11 +147,12 @@ export function storePrefix(
   x: Operand,
   lanes: number,
   spare: Mem,
+  stream = false,
 ): void {
   const kind = regKind(d);
   e.when(
     e.op("geS", "mask", 1, [count, lanes]),
-    () => storeRun(e, d, mem, at, x, lanes),
+    () => storeRun(e, d, mem, at, x, lanes, stream),
     () => {
       frameStore(e, kind, spare, 0, x, lanes);
       e.loop(0, count, 1, (k) => storeRun(e, d, mem, plus(e, at, k), frameLoad(e, kind, spare, k, 1), 1));
@@ -186,8 +198,16 @@ export function insert(e: Emitter, into: Reg, x: Operand, lane: number): void {
 }
 
 function gather(e: Emitter, d: DType, mem: Mem, place: Place, lanes: number): Operand {
-  const r = e.reg(regKind(d), lanes);
-  if (lanes > 1) e.assign(r, regKind(d) === "i64" ? 0n : 0);
-  for (let k = 0; k < lanes; k++) insert(e, r, loadRun(e, d, mem, atLane(e, place, k), 1), k);
-  return r;
+  return pack(e, regKind(d), lanes, (k) => loadRun(e, d, mem, atLane(e, place, k), 1));
+}
+
+/** A vector of separate scalars. */
+export function pack(e: Emitter, kind: RegKind, lanes: number, lane: (k: number) => Operand): Operand {
+  if (lanes === 1) return lane(0);
+  return e.op(
+    "pack",
+    kind,
+    lanes,
+    Array.from({ length: lanes }, (_, k) => lane(k)),
+  );
 }

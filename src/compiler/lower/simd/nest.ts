@@ -2,7 +2,7 @@
 // dependences allow: what does not depend on the inner axis is scalar code in an outer loop.
 
 import type { Op, Value } from "../../ir/index.js";
-import { Affine } from "./affine.js";
+import { Affine, type Growth } from "./affine.js";
 import { chooseAxis } from "./axis.js";
 import { type Emitter, isReg, TooWide } from "./emit.js";
 import { elementwise } from "./elementwise.js";
@@ -11,7 +11,7 @@ import { type Cell, panelOf } from "./frame.js";
 import { dtypeOf, isScalarValue, literal, memKind, regKind, shapeOf } from "./kinds.js";
 import type { BlockCode } from "./lower.js";
 import { type AxisMap, isView, mapKey, operandMap, rowMajor } from "./maps.js";
-import { frameLoad, frameStore, insert, loadMasked, loadPrefix, type Place } from "./memory.js";
+import { frameLoad, frameStore, loadMasked, loadPrefix, pack, type Place } from "./memory.js";
 import { leastOf, prefixTerms, splitOf } from "./split.js";
 import type { Step } from "./plan.js";
 import { emitRoots, type Sink, sinksOf } from "./sinks.js";
@@ -296,10 +296,7 @@ export class Nest {
     const cell = this.code.unit.cells.get(source)!;
     const place = this.placeOf(index, map, ctx, lanes);
     if (place.kind === "run") return this.readFrame(cell, place.at, lanes);
-    const r = e.reg(cell.kind, lanes);
-    e.assign(r, cell.kind === "i64" ? 0n : 0);
-    for (let k = 0; k < lanes; k++) insert(e, r, this.readFrame(cell, place.at(k), 1), k);
-    return r;
+    return pack(e, cell.kind, lanes, (k) => this.readFrame(cell, place.at(k), 1));
   }
 
   /** Where the elements at `offset` stand for the lanes from the context's index on. */
@@ -314,6 +311,11 @@ export class Nest {
       const step = (k: number): Operand => (kind === "i64" ? BigInt(k * stride) : k * stride);
       return { kind: "lanes", at: (k) => e.op("add", kind, 1, [first, step(k)]) };
     }
+    const growth = dtypeOf(offset) === "i32" ? this.affine.growth(offset, map, this.axis) : undefined;
+    if (growth) {
+      const first = this.offset(offset, map, ctx);
+      return { kind: "lanes", at: (k) => e.op("add", "i32", 1, [first, this.multiple(growth, k)]) };
+    }
     if (dtypeOf(offset) === "i32") {
       const all = this.vector(offset, map, ctx!);
       return { kind: "lanes", at: (k) => e.extract(all, "i32", k) };
@@ -324,6 +326,19 @@ export class Nest {
       return this.offset(offset, map, { ...ctx!, iv, memo: new Map() });
     });
     return { kind: "lanes", at: (k) => lanesAt[k]! };
+  }
+
+  /** `k` steps of a growth, computed as far out as it can be. */
+  private multiple(growth: readonly Growth[], k: number): Operand {
+    const { e } = this;
+    return growth.reduce<Operand>((sum, { times, by, map }) => {
+      if (!by || !map) return e.op("add", "i32", 1, [sum, times * k]);
+      const value = this.first(by, map, undefined);
+      const place = this.levelOf(this.affine.axes(by, map));
+      const key = `${k * times}*${mapKey(this.code.unit.ids.of(by), map)}`;
+      const term = this.memoized(place, key, () => e.op("mul", "i32", 1, [value, k * times]));
+      return e.op("add", "i32", 1, [sum, term]);
+    }, 0);
   }
 
   private offset(offset: Value, map: AxisMap, ctx: Context | undefined): Operand {
@@ -387,10 +402,7 @@ export class Nest {
     const stride = lanes > 1 ? this.cellStrides(cell, shape, map)[this.axis]! : 1;
     const one = (index: Operand, n: number): Operand => this.readFrame(cell, index, n);
     if (stride === 1) return one(at, lanes);
-    const r = e.reg(cell.kind, lanes);
-    e.assign(r, cell.kind === "i64" ? 0n : 0);
-    for (let k = 0; k < lanes; k++) insert(e, r, one(e.op("add", "i32", 1, [at, k * stride]), 1), k);
-    return r;
+    return pack(e, cell.kind, lanes, (k) => one(e.op("add", "i32", 1, [at, k * stride]), 1));
   }
 
   private readFrame(cell: Cell, at: Operand, lanes: number): Operand {

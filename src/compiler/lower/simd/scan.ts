@@ -7,6 +7,9 @@ import type { Cell, Frame } from "./frame.js";
 import { frameKind, is64Kind, shapeOf } from "./kinds.js";
 import { combine, combinerOf, finish, neutral } from "./reduce.js";
 
+/** Scans side by side. */
+const ROWS = 4;
+
 export function emitScan(e: Emitter, frame: Frame, op: Op, from: Cell, to: Cell): void {
   const c = combinerOf(op);
   const shape = shapeOf(op.result);
@@ -28,17 +31,23 @@ export function emitScan(e: Emitter, frame: Frame, op: Op, from: Cell, to: Cell)
     if (isMask) e.store("i32", lanes, mem, "u8", at, e.op("fromMask", "i32", lanes, [x]));
     else e.store(kind, lanes, mem, frameKind(kind), at, x);
   };
-  e.loop(0, outer, 1, (o) => {
-    const block = i32("mul", o, length * inner);
+  // Each scan waits for its last sum: several run side by side.
+  const side = outer % ROWS === 0 ? ROWS : 1;
+  e.loop(0, outer, side, (o) => {
     e.loop(0, inner, lanes, (j) => {
-      const start = i32("add", block, j);
-      const sum = e.reg(kind, lanes);
-      e.assign(sum, neutral(c));
+      const rows = Array.from({ length: side }, (_, k) => {
+        const start = i32("add", i32("mul", i32("add", o, k), length * inner), j);
+        const sum = e.reg(kind, lanes);
+        e.assign(sum, neutral(c));
+        return { start, sum };
+      });
       e.loop(0, length, 1, (i) => {
-        const along = reverse ? i32("sub", length - 1, i) : i;
-        const at = i32("add", start, i32("mul", along, inner));
-        e.assign(sum, combine(e, c, sum, read(frame.mem(from), at), lanes));
-        write(frame.mem(to), at, finish(e, c, sum, lanes));
+        const step = i32("mul", reverse ? i32("sub", length - 1, i) : i, inner);
+        for (const { start, sum } of rows) {
+          const at = i32("add", start, step);
+          e.assign(sum, combine(e, c, sum, read(frame.mem(from), at), lanes));
+          write(frame.mem(to), at, finish(e, c, sum, lanes));
+        }
       });
     });
   });

@@ -37,7 +37,7 @@ export function showForm(form: Form): string {
         return;
       case "store":
         lines.push(
-          `${pad}store.${s.kind} ${mem(s.mem)}[${show(s.at)}] = ${show(s.value)}: ${showType(s.type)}${masked(s.mask)}`,
+          `${pad}store.${s.kind} ${mem(s.mem)}[${show(s.at)}] = ${show(s.value)}: ${showType(s.type)}${masked(s.mask)}${s.stream ? " streaming" : ""}`,
         );
         return;
       case "atomic": {

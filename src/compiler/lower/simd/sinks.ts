@@ -90,6 +90,7 @@ function cellSink(nest: Nest, value: Value, cell: Cell): Sink {
 
 function storeSink(nest: Nest, { op }: Extract<Root, { kind: "effect" }>): Sink {
   const [buffer, offset, value, mask] = op.operands as [Value, Value, Value, Value?];
+  const stream = op.attrs["cache"] === "streaming";
   const map = identityMap(shapeOf(offset));
   return {
     reads: [offset, value, ...(mask ? [mask] : [])].map((v) => ({ value: v, map })),
@@ -108,10 +109,10 @@ function storeSink(nest: Nest, { op }: Extract<Root, { kind: "effect" }>): Sink 
           return () => e.store(regKind(d), lanes, mem, memKind(d), place.at, x, masked);
         }
         const spare = nest.code.unit.frame.mem(nest.spare(regKind(d)));
-        return () => storePrefix(e, d, mem, place.at, count, x, lanes, spare);
+        return () => storePrefix(e, d, mem, place.at, count, x, lanes, spare, stream);
       }
       const m = mask ? nest.vector(mask, map, ctx) : 1;
-      return () => storeMasked(e, d, mem, place, m, x, lanes);
+      return () => storeMasked(e, d, mem, place, m, x, lanes, stream);
     },
   };
 }

@@ -201,6 +201,10 @@ export function verifyForm(form: Form): void {
         fits(s, args[1], { kind: t.kind, lanes: 1 }, "argument 1");
         check(s, s.lane !== undefined && s.lane >= 0 && s.lane < t.lanes, `no lane ${s.lane}`);
         return;
+      case "pack":
+        arity(t.lanes);
+        for (const [k, x] of args.entries()) fits(s, x, { kind: t.kind, lanes: 1 }, `argument ${k}`);
+        return;
       case "param": {
         const p = form.params[s.index ?? -1];
         check(

@@ -379,6 +379,7 @@ class Run {
       v[s.lane!] = args[1] as Scalar;
       return v;
     }
+    if (op === "pack") return n > 1 ? (args as Scalar[]) : args[0]!;
     if (op === "any" || op === "all") {
       const v = args[0]!;
       const list = Array.isArray(v) ? v : [v];
