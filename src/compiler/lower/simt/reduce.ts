@@ -2,19 +2,21 @@
 
 import type { Op, Value } from "../../ir/index.js";
 import { isArg as isArgKind, better, combine, combinerOf, finish, type Combiner } from "../simd/reduce.js";
-import { regKind } from "../simd/kinds.js";
+import { dtypeOf, regKind } from "../simd/kinds.js";
 import type { DType } from "../../ir/index.js";
 import type { Operand, RegKind } from "./form.js";
-import { alongOf, mapLayout, withoutOf } from "./layout.js";
+import { convert } from "./convert.js";
+import { alongOf, type Layout, mapLayout, withoutOf } from "./layout.js";
 import { shapeOf } from "./plan.js";
-import { loadShared, storeShared } from "./shared.js";
-import { elementSums, threadSum } from "./threads.js";
+import { sharedBytes } from "./shared.js";
+import { elementSums } from "./threads.js";
+import { loadTile, storeTile } from "./tiles.js";
 import type { Unit } from "./unit.js";
 
 /** A partial result: a value, and for argmax and argmin its index. */
 type Part = readonly Operand[];
 
-/** At most so many partial results of a group of threads are combined between two barriers. */
+/** At least so many bits of the axis are combined between two barriers, if there are so many. */
 const RADIX_BITS = 4;
 
 export function emitReduce(unit: Unit, op: Op): void {
@@ -53,19 +55,20 @@ export function emitReduce(unit: Unit, op: Op): void {
         p.map((x) => shuffle(unit, x, kindOf(c, p.indexOf(x)), 1 << t.i)),
       ),
     );
-  const rest = threads.filter((x) => x.i >= lanes).map((x) => x.i);
-  while (rest.length) {
-    const step = rest.splice(0, Math.ceil(rest.length / Math.ceil(rest.length / RADIX_BITS)));
-    parts = acrossThreads(unit, c, parts, step);
-  }
-  const done = parts.map((p) => [finish(e, c, p[0]!, 1), p[1]!]);
+  // What is left: the bits of the axis that other threads hold.
+  const left = new Set(threads.filter((x) => x.i >= lanes).map((x) => x.i));
+  let now: Layout = {
+    shape: l.shape,
+    registers: bits,
+    threads: l.threads.map((b, i) => (along(b) !== 0 && !left.has(i) ? 0 : b)),
+  };
+  while (now.threads.some((b) => along(b) !== 0)) [parts, now] = throughShared(unit, c, parts, now, along);
+  const without = withoutOf(l.shape, axis);
   op.results.forEach((v: Value, i) => {
-    const home = mapLayout(l, shapeOf(v), withoutOf(l.shape, axis)).layout;
-    unit.define(
-      v,
-      home,
-      done.map((p) => p[i]!),
-    );
+    const from = mapLayout(now, shapeOf(v), without).layout;
+    const home = mapLayout(l, shapeOf(v), without).layout;
+    const regs = parts.map((p) => (i === 0 ? finish(e, c, p[0]!, 1) : p[i]!));
+    unit.define(v, home, convert(unit, dtypeOf(v), regs, from, home));
   });
 }
 
@@ -101,47 +104,54 @@ export function shuffle(unit: Unit, x: Operand, kind: RegKind, by: number): Oper
 /** Accumulators of halves are f32 in shared memory: they are rounded at the end only. */
 const storageOf = (k: RegKind): DType => (k === "mask" ? "bool" : k);
 
-/** Combines the parts of threads that differ in the bits `step` of their number. */
-function acrossThreads(unit: Unit, c: Combiner, parts: readonly Part[], step: readonly number[]): Part[] {
-  const { e, shared, plan } = unit;
-  const kinds = parts[0]!.map((_, i) => kindOf(c, i));
-  const bytes = kinds.map((k) => (k === "i64" || k === "f64" ? 8 : k === "mask" ? 1 : 4));
-  // One slot for each thread and part.
-  const { threads } = plan;
+/**
+ * One step through shared memory: bits of the axis that threads hold go into registers, where they are combined, and as many
+ * other bits from registers to those threads; where there are none, threads repeat each other.
+ */
+function throughShared(
+  unit: Unit,
+  c: Combiner,
+  parts: readonly Part[],
+  l: Layout,
+  along: (bit: number) => number,
+): [Part[], Layout] {
+  const { e, shared } = unit;
+  const rows = [...l.registers];
+  const open = l.threads.flatMap((b, i) => (along(b) !== 0 ? [i] : []));
+  // Balanced steps of at most so many bits, more where registers become free.
+  const most = Math.max(RADIX_BITS, rows.length);
+  const step = open.slice(0, Math.ceil(open.length / Math.ceil(open.length / most)));
+  const taken = step.map((i) => l.threads[i]!);
+  const threads = [...l.threads];
+  for (const i of step) threads[i] = rows.pop() ?? 0;
+  const to: Layout = { shape: l.shape, registers: [...taken, ...rows], threads };
+  // The bits that still tell parts apart, numbered without gaps.
+  const live = [...l.registers, ...l.threads].filter((b) => b !== 0).sort((a, b) => a - b);
+  const kinds = parts[0]!.map((_, i) => storageOf(kindOf(c, i)));
   const starts: number[] = [];
   let total = 0;
-  kinds.forEach((_, i) => {
-    starts[i] = Math.ceil(total / bytes[i]!) * bytes[i]!;
-    total = starts[i]! + bytes[i]! * threads * parts.length;
-  });
+  for (const k of kinds) {
+    starts.push(total);
+    total += Math.ceil((2 ** live.length * sharedBytes(k)) / 16) * 16;
+  }
+  const weight = (k: DType) => (bit: number) => 2 ** live.indexOf(bit) * sharedBytes(k);
   shared.scratch(total);
-  const count = Math.log2(threads);
-  const own = bytes.map((b) =>
-    threadSum(
+  kinds.forEach((k, i) => {
+    storeTile(
       e,
-      Array.from({ length: count }, (_, i) => b * 2 ** i),
-    ),
-  );
-  const first = bytes.map((b) =>
-    threadSum(
-      e,
-      Array.from({ length: count }, (_, i) => (step.includes(i) ? 0 : b * 2 ** i)),
-    ),
-  );
-  for (const [r, p] of parts.entries())
-    for (const [i, x] of p.entries())
-      storeShared(e, storageOf(kinds[i]!), own[i]!, starts[i]! + r * threads * bytes[i]!, x);
+      k,
+      parts.map((p) => p[i]!),
+      l,
+      weight(k),
+      starts[i]!,
+    );
+  });
   shared.barrier();
   shared.touch();
-  return parts.map((_, r) => {
-    let sum: Part | undefined;
-    for (let n = 0; n < 2 ** step.length; n++) {
-      const thread = step.reduce((t, bit, k) => ((n >> k) & 1 ? t + 2 ** bit : t), 0);
-      const other = kinds.map((k, i) =>
-        loadShared(e, storageOf(k), first[i]!, starts[i]! + (r * threads + thread) * bytes[i]!),
-      );
-      sum = sum ? join(unit, c, sum, other) : other;
-    }
-    return sum!;
-  });
+  const read = kinds.map((k, i) => loadTile(e, k, to, weight(k), starts[i]!));
+  let next: Part[] = read[0]!.map((_, r) => read.map((list) => list[r]!));
+  // The taken bits are the lowest of the register's number.
+  for (let n = 0; n < taken.length; n++)
+    next = next.flatMap((p, r) => (r % 2 === 0 ? [join(unit, c, p, next[r + 1]!)] : []));
+  return [next, { ...to, registers: rows }];
 }
