@@ -2,7 +2,7 @@
 
 import type { Func } from "../../compiler/ir/index.js";
 import type { Form } from "../../compiler/lower/simt/form.js";
-import { lowerSimt } from "../../compiler/lower/simt/index.js";
+import { LOWERING_VERSION, lowerSimt } from "../../compiler/lower/simt/index.js";
 import type { SimtShape } from "../../compiler/lower/simt/shape.js";
 import type { Artifact, Target } from "../../compiler/target.js";
 import type { CudaContext } from "./context.js";
@@ -23,6 +23,7 @@ export class NvidiaTarget implements Target {
     context.check(api.cuDriverGetVersion(version), "cuDriverGetVersion");
     const { capability, sharedPerBlockOptIn, registersPerBlock } = device;
     this.fingerprint = JSON.stringify([
+      LOWERING_VERSION,
       PRINTER_VERSION,
       capability,
       sharedPerBlockOptIn,

@@ -1,7 +1,7 @@
 // OpenCL's target: tile IR through `lower/simt` to OpenCL C to the driver's own binary.
 
 import type { Func } from "../../compiler/ir/index.js";
-import { type Form, lowerSimt, type SimtShape } from "../../compiler/lower/simt/index.js";
+import { type Form, LOWERING_VERSION, lowerSimt, type SimtShape } from "../../compiler/lower/simt/index.js";
 import type { Artifact, Target } from "../../compiler/target.js";
 import type { ClContext } from "./context.js";
 import type { KernelMeta } from "./driver.js";
@@ -17,6 +17,7 @@ export class OpenClTarget implements Target {
   ) {
     const { name, vendor, driver, version } = context.device;
     this.fingerprint = JSON.stringify([
+      LOWERING_VERSION,
       PRINTER_VERSION,
       name,
       vendor,

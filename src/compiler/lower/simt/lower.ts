@@ -119,6 +119,9 @@ function paramOf(name: string, v: Value): FormParam {
   return { kind: "scalar", name, reg: d === "bool" ? "i32" : regKind(d), mem };
 }
 
+/** Changes whenever the form that is made of a function does. Part of the fingerprint of every chip that prints it. */
+export const LOWERING_VERSION = 2;
+
 /** Lowers an optimised function. Throws CompileError where a program does not fit the chip's shared memory. */
 export function lowerSimt(original: Func, shape: SimtShape): Form {
   const func = cloneFunc(original);
