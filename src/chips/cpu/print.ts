@@ -29,7 +29,7 @@ import { analyzeRegisters, eachStmt, type Registers } from "./registers.js";
 import { bytesOf, type CKind, type Features, intOf, list, literal, Unit, unsignedOf } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 6;
+export const PRINTER_VERSION = 7;
 
 /** Slots of 8 bytes before the first parameter in the argument block: the grid's x, y, z. */
 export const ARGUMENT_SLOTS = 3;
@@ -166,6 +166,9 @@ class FormPrinter {
         break;
       case "store":
         this.store(s);
+        break;
+      case "prefetch":
+        this.emit(`__builtin_prefetch(${this.address(s.mem, s.kind, s.at)});`);
         break;
       case "atomic":
         this.atomic(s);

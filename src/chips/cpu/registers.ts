@@ -92,6 +92,9 @@ export function analyzeRegisters(form: Form): Registers {
         vote(stmt.mask, stmt.value);
         use(stmt.value, stmt.kind === "u16");
         break;
+      case "prefetch":
+        use(stmt.at);
+        break;
       case "atomic":
         use(stmt.at);
         use(stmt.value);

@@ -32,6 +32,7 @@ export class CpuTarget implements Target {
       bytes: features.vectorBytes,
       registers: features.vectorRegisters,
       address32: false,
+      prefetch: true,
       // Single instructions with AVX2. Elsewhere the lowering's own loops are as good.
       maskedMemory: features.x86 && features.vectorBytes === 32,
       ...(hasOuterProducts(features) ? { outerProducts: OUTER_BLOCK } : {}),

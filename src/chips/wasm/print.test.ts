@@ -142,7 +142,7 @@ function interpret(list: readonly Stmt[], e: Env): void {
         if (!get(s.test)) break;
         interpret(s.body, e);
       }
-    else
+    else if (s.s === "for")
       for (let i = get(s.lo); i < get(s.hi); i += get(s.step)) {
         e.regs.set(s.iv.id, i);
         interpret(s.body, e);

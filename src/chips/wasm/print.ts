@@ -300,6 +300,8 @@ class Printer {
         emitStore(c, type, s.kind, address, () => this.push(value, type), before);
         return;
       }
+      case "prefetch":
+        return;
       case "atomic": {
         const type = s.dst.type;
         this.flush((p) => p.loads);

@@ -23,6 +23,8 @@ export function operandsOf(s: Stmt): { once: readonly Operand[]; repeated: reado
       return { once: [s.at], repeated: [] };
     case "store":
       return { once: [s.at, s.value], repeated: [] };
+    case "prefetch":
+      return { once: [s.at], repeated: [] };
     case "atomic":
       return { once: s.expected === undefined ? [s.at, s.value] : [s.at, s.value, s.expected], repeated: [] };
     case "for":

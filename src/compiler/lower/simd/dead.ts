@@ -19,6 +19,9 @@ export function eachOperand(s: Stmt, fn: (o: Operand) => void): void {
       fn(s.value);
       if (s.mask !== undefined) fn(s.mask);
       return;
+    case "prefetch":
+      fn(s.at);
+      return;
     case "atomic":
       fn(s.at);
       fn(s.value);

@@ -25,6 +25,8 @@ export class Emitter {
   constructor(
     readonly vectorBytes: number,
     private readonly maskedMemory = false,
+    /** Whether prefetches are of use. */
+    readonly prefetches = false,
   ) {}
 
   /** Whether vectors in such memory can be accessed under a mask. */

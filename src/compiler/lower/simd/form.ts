@@ -150,6 +150,13 @@ export type Stmt =
       readonly mask?: Operand;
       readonly stream?: boolean;
     }
+  /** Says that memory around an element of a parameter will be read soon. A hint: the element need not exist. */
+  | {
+      readonly s: "prefetch";
+      readonly mem: Mem;
+      readonly kind: MemKind;
+      readonly at: Operand;
+    }
   /** A scalar atomic on a parameter; `dst` gets the old value. f32 `add`, `max`, `min` included. `expected` for `cas`. `unsigned` for max/min. */
   | {
       readonly s: "atomic";
@@ -234,4 +241,6 @@ export interface VectorShape {
   readonly maskedMemory?: boolean;
   /** The printer has code of its own for {@link OuterProducts} that keeps this many sums in registers. */
   readonly outerProducts?: { readonly rows: number; readonly vectors: number };
+  /** `prefetch` is of use. Default: no; then there is none. */
+  readonly prefetch?: boolean;
 }

@@ -3,6 +3,7 @@
 import { type Block, type Func, type Op, opDef, type Value, walk } from "../../ir/index.js";
 import { cloneFunc } from "../../ir/clone.js";
 import { dropHints } from "../../passes/drop-hints.js";
+import { widenAddresses } from "./addresses.js";
 import { assignCells, type Move } from "./cells.js";
 import { emitControl } from "./control.js";
 import { removeDead } from "./dead.js";
@@ -38,7 +39,7 @@ export class Unit {
     func: Func,
     readonly shape: VectorShape,
   ) {
-    this.e = new Emitter(shape.bytes, shape.maskedMemory);
+    this.e = new Emitter(shape.bytes, shape.maskedMemory, shape.prefetch);
     this.params = func.body.args;
   }
 
@@ -196,7 +197,7 @@ export function lowerSimd(original: Func, shape: VectorShape): Form {
   });
   new BlockCode(unit, func.body, []).emit();
   const frameBytes = unit.frame.layout();
-  const body = removeDead(e.out);
+  const body = removeDead(shape.address32 ? e.out : widenAddresses(e, e.out));
   return {
     name: func.name,
     params: func.body.args.map((v, i) => paramOf(func.paramNames[i]!, v)),

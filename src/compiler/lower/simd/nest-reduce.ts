@@ -1,14 +1,15 @@
 // A reduction inside a loop nest. Along the vectorised axis it accumulates in several vector registers; along
 // another axis in the frame, where the result lies. The order of combination depends on shapes alone.
 
-import { type Op, isFloat, isNarrowFloat, numel } from "../../ir/index.js";
+import { type Op, isFloat, isNarrowFloat, numel, type Value } from "../../ir/index.js";
 import type { Operand, Reg } from "./form.js";
 import type { Cell } from "./frame.js";
 import { is64Kind, isScalarValue, regKind, shapeOf } from "./kinds.js";
 import { type AxisMap, identityMap } from "./maps.js";
 import type { Context, Nest } from "./nest.js";
 import { type Best, better, type Combiner, combine, combinerOf, finish, isArg, neutral } from "./reduce.js";
-import type { Sink } from "./sinks.js";
+import type { Commit, Sink } from "./sinks.js";
+import { defOf } from "./values.js";
 
 /** Copies of the inner body, each with its own accumulator, and the work per element up to which there are four. */
 const UNROLL = 4;
@@ -26,32 +27,44 @@ export function reduceSink(nest: Nest, op: Op): Sink {
   // What this step itself computes for the frame is work too.
   const isKept = (v: Op["results"][number]): boolean => nest.cellOf(v) !== undefined;
   const work = nest.code.plan.costs.work(value, isKept);
-  const parts = new Accumulate(nest, op, c, resultShape, resultMap);
+  const parts = new Accumulate(nest, op, c, resultShape, resultMap, axis);
   const inRegisters = (): boolean => axis >= 0 && axis === nest.axis;
   const inFrame = (): boolean => axis >= 0 && axis !== nest.axis;
   return {
     reads: [{ value, map }],
     reduces: axis,
+    jams: axis >= 0 && !isArg(c),
     get unroll(): number {
       return inRegisters() ? (work <= SMALL_WORK ? UNROLL : 2) : 1;
     },
     before: () => {
+      parts.restart();
       if (inFrame()) parts.fill();
     },
     start: (n) => {
       if (inRegisters()) parts.registers(n);
     },
     turn: (ctx, u) => {
+      const product = axis < 0 ? undefined : parts.factors(value);
+      if (product) {
+        const [x, y] = product.map((v) => nest.vector(v, map, ctx)) as [Operand, Operand];
+        if (axis === nest.axis) {
+          parts.addProduct(u, x, y);
+          return undefined;
+        }
+        return parts.addInFrame(ctx, (sum) => parts.fused(sum, x, y));
+      }
       const x = nest.vector(value, map, ctx);
       if (axis < 0) return () => parts.write(ctx, { value: x, index: 0 }, nest.lanes);
       if (axis === nest.axis) {
         parts.add(u, x, ctx);
         return undefined;
       }
-      return () => parts.addInFrame(ctx, x, nest.index(axis, ctx));
+      if (isArg(c)) return () => parts.betterInFrame(ctx, x, nest.index(axis, ctx));
+      return parts.addInFrame(ctx, (sum) => combine(nest.e, c, sum, x, nest.lanes));
     },
     finish: () => {
-      if (inRegisters()) parts.total();
+      if (inRegisters()) nest.jam.each(() => parts.total());
     },
     after: () => {
       if (inFrame()) parts.round();
@@ -61,6 +74,9 @@ export function reduceSink(nest: Nest, op: Op): Sink {
 
 class Accumulate {
   private sums: { value: Reg; index: Reg | undefined }[] = [];
+  private unrolled = 1;
+  /** What jammed turns add to elements in the frame, by the first turn of each element. */
+  private readonly pending = new Map<number, ((sum: Operand) => Operand)[]>();
 
   constructor(
     private readonly nest: Nest,
@@ -68,17 +84,24 @@ class Accumulate {
     private readonly c: Combiner,
     private readonly shape: readonly number[],
     private readonly map: AxisMap,
+    private readonly axis: number,
   ) {}
 
   private cell(i: number): Cell {
     return this.nest.code.unit.cells.get(this.op.results[i]!)!;
   }
 
+  /** Forgets what an attempt with wider vectors has left behind. */
+  restart(): void {
+    this.pending.clear();
+  }
+
   /** Starts the accumulators in registers. */
   registers(n: number): void {
     const { e, lanes } = this.nest;
     const kind = regKind(this.c.dtype);
-    this.sums = Array.from({ length: n }, () => {
+    this.unrolled = n;
+    this.sums = Array.from({ length: n * this.nest.jam.count }, () => {
       const value = e.reg(kind, lanes);
       e.assign(value, neutral(this.c));
       if (!isArg(this.c)) return { value, index: undefined };
@@ -88,9 +111,31 @@ class Accumulate {
     });
   }
 
+  /** The accumulator of a copy of the body, in the current jammed turn. */
+  private sumOf(u: number): { value: Reg; index: Reg | undefined } {
+    return this.sums[this.nest.jam.turn * this.unrolled + u]!;
+  }
+
+  /** The two factors of a float product that is only computed to be summed. */
+  factors(value: Value): readonly [Value, Value] | undefined {
+    const op = defOf(value);
+    const { kind, dtype } = this.c;
+    if (kind !== "sum" || (dtype !== "f32" && dtype !== "f64") || op?.opcode !== "mul") return undefined;
+    return this.nest.cellOf(value) ? undefined : (op.operands as unknown as [Value, Value]);
+  }
+
+  addProduct(u: number, x: Operand, y: Operand): void {
+    const { value } = this.sumOf(u);
+    this.nest.e.out.push({ s: "op", op: "fma", dst: value, args: [x, y, value] });
+  }
+
+  fused(sum: Operand, x: Operand, y: Operand): Operand {
+    return this.nest.e.op("fma", regKind(this.c.dtype), this.nest.lanes, [x, y, sum]);
+  }
+
   add(u: number, x: Operand, ctx: Context): void {
     const { e, lanes } = this.nest;
-    const sum = this.sums[u]!;
+    const sum = this.sumOf(u);
     if (!sum.index) {
       e.assign(sum.value, combine(e, this.c, sum.value, x, lanes));
       return;
@@ -115,7 +160,9 @@ class Accumulate {
     const { e, lanes } = this.nest;
     const { c } = this;
     const kind = regKind(c.dtype);
-    let list: Best[] = this.sums.map((s) => ({ value: s.value, index: s.index ?? 0 }));
+    const first = this.nest.jam.turn * this.unrolled;
+    const own = this.sums.slice(first, first + this.unrolled);
+    let list: Best[] = own.map((s) => ({ value: s.value, index: s.index ?? 0 }));
     const join = (a: Best, b: Best, n: number): Best =>
       isArg(c) ? better(e, c, a, b, n, true) : { value: combine(e, c, a.value, b.value, n), index: 0 };
     const halve = (n: number): void => {
@@ -190,15 +237,33 @@ class Accumulate {
     });
   }
 
-  /** Combines into the frame. */
-  addInFrame(ctx: Context, x: Operand, index: Operand): void {
+  /**
+   * Combines into the frame. Jammed turns for one element load and store it once: the last of all turns does it for all,
+   * each element in the order of its turns.
+   */
+  addInFrame(ctx: Context, next: (sum: Operand) => Operand): Commit | undefined {
+    const { nest, pending } = this;
+    const { lanes, jam } = nest;
+    const own = jam.firstAlong(this.axis);
+    pending.set(own, [...(pending.get(own) ?? []), next]);
+    if (jam.turn < jam.count - 1) return undefined;
+    return () => {
+      for (const [first, list] of pending) {
+        jam.turn = first;
+        const old = nest.readCell(this.cell(0), this.shape, this.map, ctx, lanes);
+        const sum = list.reduce((x, add) => add(x), old);
+        nest.writeCell(this.cell(0), this.shape, this.map, ctx, sum, lanes);
+      }
+      jam.turn = 0;
+      pending.clear();
+    };
+  }
+
+  /** Keeps the better of an element in the frame and another one. */
+  betterInFrame(ctx: Context, x: Operand, index: Operand): void {
     const { nest, c } = this;
     const { e, lanes } = nest;
     const old = nest.readCell(this.cell(0), this.shape, this.map, ctx, lanes);
-    if (!isArg(c)) {
-      nest.writeCell(this.cell(0), this.shape, this.map, ctx, combine(e, c, old, x, lanes), lanes);
-      return;
-    }
     const oldIndex = nest.readCell(this.cell(1), this.shape, this.map, ctx, lanes);
     const here = { value: this.vectorOf(x, lanes), index: e.splat(index, lanes) };
     const best = better(e, c, { value: old, index: oldIndex }, here, lanes, false);

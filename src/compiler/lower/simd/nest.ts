@@ -1,7 +1,7 @@
 // One group as code: a nest of loops over its space, vectorised along one axis. Values are computed where their
 // dependences allow: what does not depend on the inner axis is scalar code in an outer loop.
 
-import type { Op, Value } from "../../ir/index.js";
+import { DTYPES, type Op, type Value } from "../../ir/index.js";
 import { Affine, type Growth } from "./affine.js";
 import { chooseAxis } from "./axis.js";
 import { type Emitter, isReg, TooWide } from "./emit.js";
@@ -12,6 +12,7 @@ import { dtypeOf, isScalarValue, literal, memKind, regKind, shapeOf } from "./ki
 import type { BlockCode } from "./lower.js";
 import { type AxisMap, isView, mapKey, operandMap, rowMajor } from "./maps.js";
 import { frameLoad, frameStore, loadMasked, loadPrefix, pack, type Place } from "./memory.js";
+import { Jam } from "./jam.js";
 import { leastOf, prefixTerms, splitOf } from "./split.js";
 import type { Step } from "./plan.js";
 import { emitRoots, type Sink, sinksOf } from "./sinks.js";
@@ -33,6 +34,7 @@ export interface Context {
 const NARROW = 16;
 /** Elements moved in one turn where scalars are moved. */
 const MOVES = 8;
+const CACHE_LINE = 64;
 const NONE: ReadonlySet<string> = new Set();
 
 export class Nest {
@@ -44,6 +46,8 @@ export class Nest {
   /** The other axes, outer first. */
   readonly outer: readonly number[];
   readonly sinks: Sink[];
+  /** Neighbouring indices of the outer axes that one turn handles together. */
+  readonly jam: Jam;
   /** Contexts of the code outside of the inner loop: before the nest, then one for each outer loop. */
   levels: Context[] = [];
   lanes = 1;
@@ -61,6 +65,7 @@ export class Nest {
     this.axis = chooseAxis(this);
     for (const s of this.sinks) if (s.writes?.cell.freeLayout) s.writes.cell.columns = this.axis === 0;
     this.outer = this.space.map((_, i) => i).filter((i) => i !== this.axis);
+    this.jam = new Jam(this);
   }
 
   /** The cell that the value is read from in this step, if it stands in the frame by now. */
@@ -109,6 +114,7 @@ export class Nest {
 
   private write(lanes: number): void {
     this.lanes = lanes;
+    this.jam.restart();
     this.levels = [this.context(0)];
     const sinks = this.sinks;
     for (const s of sinks) s.before?.();
@@ -125,21 +131,46 @@ export class Nest {
       this.inner();
       return;
     }
-    this.e.loop(0, this.space[this.outer[depth]!]!, 1, (iv) => {
+    const axis = this.outer[depth]!;
+    this.e.loop(0, this.space[axis]!, this.jam.factors[axis]!, (iv) => {
       this.levels.push(this.context(iv));
+      if (depth === 1 && this.e.prefetches) this.prefetch(this.outer[0]!, axis, iv);
       this.loops(depth + 1);
       this.levels.pop();
     });
   }
 
+  /** Fetches a part of what the next turn of the outermost loop reads in each turn of the loop inside of it. */
+  private prefetch(outermost: number, axis: number, iv: Operand): void {
+    const { e, jam } = this;
+    const turns = this.space[axis]! / jam.factors[axis]!;
+    const part = Math.ceil(this.space[this.axis]! / turns);
+    const turn = e.op("divS", "i32", 1, [iv, jam.factors[axis]!]);
+    const from = e.op("mul", "i32", 1, [turn, part]);
+    for (const { op, map } of jam.repeated) {
+      const [buffer, offset] = op.operands as [Value, Value];
+      const kind = memKind(dtypeOf(buffer));
+      const mem = this.code.unit.bufferOf(buffer);
+      const line = CACHE_LINE / (DTYPES[dtypeOf(buffer)].bits / 8);
+      e.loop(0, part, line, (i) => {
+        const ctx = this.context(e.op("add", "i32", 1, [from, i]));
+        jam.eachAhead(outermost, () => {
+          e.out.push({ s: "prefetch", mem, kind, at: this.offset(offset, map, ctx) });
+        });
+      });
+    }
+  }
+
   private inner(): void {
     const { e, lanes } = this;
     if (this.axis < 0) {
-      emitRoots(this.sinks, [this.context(0)]);
+      emitRoots(this.sinks, this.jam, [this.context(0)]);
       return;
     }
     const size = this.space[this.axis]!;
-    const copies = this.movesScalars() ? MOVES : Math.max(...this.sinks.map((s) => s.unroll ?? 1));
+    const wanted = this.movesScalars() ? MOVES : Math.max(...this.sinks.map((s) => s.unroll ?? 1));
+    // Turns that are jammed are independent of each other already.
+    const copies = Math.max(1, wanted / this.jam.count);
     const unroll = Math.min(copies, size / lanes);
     for (const s of this.sinks) s.start?.(unroll);
     const block = lanes * unroll;
@@ -147,7 +178,7 @@ export class Nest {
       const contexts: Context[] = [];
       for (let u = 0; u < unroll; u++)
         contexts.push(this.context(e.op("add", "i32", 1, [iv, u * lanes]), known, limits));
-      emitRoots(this.sinks, contexts);
+      emitRoots(this.sinks, this.jam, contexts);
     };
     const terms = prefixTerms(this);
     this.masks = terms.masks;
@@ -221,13 +252,15 @@ export class Nest {
     const key = mapKey(this.code.unit.ids.of(v), map);
     if (ctx?.known.has(key)) return 1;
     const inner = this.dependsOnInner(v, map);
-    const place = inner ? ctx! : this.levelOf(this.affine.axes(v, map));
+    const axes = this.affine.axes(v, map);
+    const place = inner ? ctx! : this.levelOf(axes);
     const lanes = inner && wide ? this.lanes : 1;
-    const x = this.memoized(place, `${lanes > 1 ? "v" : "s"}${key}`, () =>
+    const own = key + this.jam.key(axes);
+    const x = this.memoized(place, `${lanes > 1 ? "v" : "s"}${own}`, () =>
       isScalarValue(v) ? this.code.scalar(v) : this.compute(v, map, inner ? ctx : undefined, lanes),
     );
     if (!wide || this.lanes === 1 || lanes > 1 || !isReg(x)) return x;
-    return this.memoized(place, `b${key}`, () => this.e.splat(x, this.lanes));
+    return this.memoized(place, `b${own}`, () => this.e.splat(x, this.lanes));
   }
 
   memoized(place: Context, key: string, make: () => Operand): Operand {
@@ -242,7 +275,11 @@ export class Nest {
   /** The index along an axis: of lane 0 on the inner one. */
   index(axis: number, ctx: Context | undefined): Operand {
     if (axis < 0) return 0;
-    return axis === this.axis ? ctx!.iv : this.levels[this.outer.indexOf(axis) + 1]!.iv;
+    if (axis === this.axis) return ctx!.iv;
+    const place = this.levels[this.outer.indexOf(axis) + 1]!;
+    const shift = this.jam.shift(axis);
+    if (shift === 0) return place.iv;
+    return this.memoized(place, `i${shift}`, () => this.e.op("add", "i32", 1, [place.iv, shift]));
   }
 
   private compute(v: Value, map: AxisMap, ctx: Context | undefined, lanes: number): Operand {
@@ -334,8 +371,9 @@ export class Nest {
     return growth.reduce<Operand>((sum, { times, by, map }) => {
       if (!by || !map) return e.op("add", "i32", 1, [sum, times * k]);
       const value = this.first(by, map, undefined);
-      const place = this.levelOf(this.affine.axes(by, map));
-      const key = `${k * times}*${mapKey(this.code.unit.ids.of(by), map)}`;
+      const axes = this.affine.axes(by, map);
+      const place = this.levelOf(axes);
+      const key = `${k * times}*${mapKey(this.code.unit.ids.of(by), map)}${this.jam.key(axes)}`;
       const term = this.memoized(place, key, () => e.op("mul", "i32", 1, [value, k * times]));
       return e.op("add", "i32", 1, [sum, term]);
     }, 0);
@@ -362,7 +400,7 @@ export class Nest {
       const stride = strides[axis];
       if (!stride) return;
       place = into;
-      key += `,${axis}*${stride}`;
+      key += `,${axis}*${stride}+${this.jam.shift(axis)}`;
       const before = at;
       if (axis === across) key += `/${panel}`;
       at = this.memoized(place, key, () => {
@@ -373,7 +411,7 @@ export class Nest {
       });
     };
     this.outer.forEach((a, i) => {
-      if (strides[a]) add(this.levels[i + 1]!, a, this.levels[i + 1]!.iv);
+      if (strides[a]) add(this.levels[i + 1]!, a, this.index(a, ctx));
     });
     if (this.axis >= 0 && strides[this.axis]) add(ctx!, this.axis, ctx!.iv);
     return at;

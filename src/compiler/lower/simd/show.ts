@@ -40,6 +40,9 @@ export function showForm(form: Form): string {
           `${pad}store.${s.kind} ${mem(s.mem)}[${show(s.at)}] = ${show(s.value)}: ${showType(s.type)}${masked(s.mask)}${s.stream ? " streaming" : ""}`,
         );
         return;
+      case "prefetch":
+        lines.push(`${pad}prefetch.${s.kind} ${mem(s.mem)}[${show(s.at)}]`);
+        return;
       case "atomic": {
         const expected = s.expected === undefined ? "" : `${show(s.expected)} -> `;
         const sign = s.unsigned ? "U" : "";

@@ -6,10 +6,14 @@ import { atomicSink } from "./atomic.js";
 import type { Cell } from "./frame.js";
 import { dtypeOf, memKind, regKind, shapeOf } from "./kinds.js";
 import { type AxisMap, identityMap } from "./maps.js";
+import type { Jam } from "./jam.js";
 import { storeMasked, storePrefix } from "./memory.js";
 import type { Context, Nest } from "./nest.js";
 import { reduceSink } from "./nest-reduce.js";
 import type { Root } from "./plan.js";
+
+/** Writes what a turn has computed. */
+export type Commit = () => void;
 
 export interface Sink {
   /** The tiles that are computed, each under its map. */
@@ -22,6 +26,8 @@ export interface Sink {
   readonly writes?: { readonly cell: Cell; readonly shape: readonly number[] };
   /** An axis whose elements are combined. */
   readonly reduces?: number;
+  /** Nothing but elements of this axis combined: neighbouring turns of the other axes may be jammed. */
+  readonly jams?: boolean;
   /** Copies of the inner body that are worth while. */
   readonly unroll?: number;
   /** Before the whole nest, before the inner loop, after it, after the nest. */
@@ -30,12 +36,16 @@ export interface Sink {
   finish?(): void;
   after?(): void;
   /** Computes in one inner turn; what it returns writes. */
-  turn(ctx: Context, unrolled: number): (() => void) | undefined;
+  turn(ctx: Context, unrolled: number): Commit | undefined;
 }
 
-export function emitRoots(sinks: readonly Sink[], contexts: readonly Context[]): void {
+export function emitRoots(sinks: readonly Sink[], jam: Jam, contexts: readonly Context[]): void {
   contexts.forEach((ctx, u) => {
-    for (const commit of sinks.map((s) => s.turn(ctx, u))) commit?.();
+    const commits: (Commit | undefined)[] = [];
+    jam.each(() => {
+      for (const s of sinks) commits.push(s.turn(ctx, u));
+    });
+    for (const commit of commits) commit?.();
   });
 }
 

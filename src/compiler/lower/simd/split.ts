@@ -53,7 +53,9 @@ export function prefixTerms(nest: Nest): Terms {
       nest,
       (v, map) => {
         const op = defOf(v);
-        if (op?.opcode === "load" && op.operands[2] && !nest.cellOf(v)) add(op.operands[2], map);
+        // What is the same along the axis is loaded outside of the loop that is split.
+        if (op?.opcode === "load" && op.operands[2] && !nest.cellOf(v) && nest.dependsOnInner(v, map))
+          add(op.operands[2], map);
       },
       s.reads,
     );

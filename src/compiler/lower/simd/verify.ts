@@ -263,6 +263,10 @@ export function verifyForm(form: Form): void {
         memory(s, s.type);
         fits(s, s.value, s.type, "the value");
         break;
+      case "prefetch":
+        scalarInt(s, s.at, "the index");
+        check(s, "param" in s.mem, "prefetches are of parameters");
+        break;
       case "atomic":
         memory(s, s.dst.type);
         check(s, s.dst.type.lanes === 1 && "param" in s.mem, "atomics are scalar, on parameters");

@@ -13,7 +13,7 @@ import { evaluateForm, type FormArg } from "./evaluate.js";
 export const SHAPES: Readonly<Record<string, VectorShape>> = {
   wasm: { bytes: 16, registers: 16, address32: true },
   avx2: { bytes: 32, registers: 16, address32: false },
-  masked: { bytes: 32, registers: 16, address32: false, maskedMemory: true },
+  masked: { bytes: 32, registers: 16, address32: false, maskedMemory: true, prefetch: true },
   products: { bytes: 32, registers: 16, address32: false, outerProducts: { rows: 6, vectors: 2 } },
 };
 

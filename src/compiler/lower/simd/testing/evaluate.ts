@@ -299,6 +299,8 @@ class Run {
         }
         return;
       }
+      case "prefetch":
+        return;
       case "atomic": {
         const [view, at] = this.place(s.mem, s.kind, s.at, 0);
         const old = readMem(view, s.kind, at);
