@@ -5,6 +5,7 @@ import { dotAccumulator } from "../compiler/ir/ops/reduce.js";
 import { type Chip, kernel, tuningOf } from "../runtime/index.js";
 import type { DType } from "../compiler/ir/index.js";
 import type { Tensor } from "../tensor/index.js";
+import { launchFewRows } from "./matvec-kernel.js";
 
 /** `c[z] = a[z] @ b[z]` by blocks of the result; strides are free, so transposes cost nothing. */
 const product = kernel(
@@ -14,9 +15,9 @@ const product = kernel(
     b: ptr, sbz: i32, sbk: dim, sbn: dim,
     c: ptr, scz: i32, scm: dim, scn: dim,
     M: i32, N: i32, K: i32,
-    BM: constexpr, BN: constexpr, BK: constexpr, ACC: constexpr.dtype,
+    BM: constexpr, BN: constexpr, BK: constexpr, IN: constexpr.dtype, ACC: constexpr.dtype,
   },
-  ({ a, saz, sam, sak, b, sbz, sbk, sbn, c, scz, scm, scn, M, N, K, BM, BN, BK, ACC }, tl) => {
+  ({ a, saz, sam, sak, b, sbz, sbk, sbn, c, scz, scm, scn, M, N, K, BM, BN, BK, IN, ACC }, tl) => {
     const z = tl.programId(2);
     const rows = tl.col(tl.programId(0) * BM + tl.arange(0, BM));
     const cols = tl.row(tl.programId(1) * BN + tl.arange(0, BN));
@@ -29,7 +30,7 @@ const product = kernel(
       const bk = tl.col(k + ks);
       const x = tl.load(aRows + ak * sak, rows < M && ak < K, 0);
       const y = tl.load(bCols + bk * sbk, bk < K && cols < N, 0);
-      acc = tl.dot(x, y, acc);
+      acc = tl.dot(tl.cast(x, IN), tl.cast(y, IN), acc);
     }
     tl.store(c + z * scz + rows * scm + cols * scn, acc, rows < M && cols < N);
   },
@@ -103,7 +104,8 @@ function dotBlockFor(chip: Chip, dtype: DType, M: number, N: number, K: number):
 }
 
 /**
- * Launches `c[z] = a[z] @ b[z]` for `[M,K] @ [K,N]`, `batch` times. All have one dtype and live on one chip.
+ * Launches `c[z] = a[z] @ b[z]` for `[M,K] @ [K,N]`, `batch` times. All live on one chip; `a` and `b` have the dtype of `c`, or
+ * a narrower one that is widened on the way.
  *
  * @param block the largest block `[M, N, K]` instead of the tables' and the chip's
  */
@@ -116,6 +118,7 @@ export function launchProduct(
 ): void {
   const { batch, M, N, K } = size;
   if (batch === 0 || M === 0 || N === 0) return;
+  if (block === undefined && batch === 1 && launchFewRows(a, b, c, size)) return;
   const { dtype, chip } = c.tensor;
   const [mostM, mostN, mostK] = block ?? dotBlockFor(chip, dtype, M, N, K);
   const whole = [blockFor(M, mostM, 1), blockFor(N, mostN, 8)] as const;
@@ -140,6 +143,7 @@ export function launchProduct(
     BM,
     BN,
     BK,
+    IN: dtype,
     ACC: dotAccumulator(dtype),
   });
 }

@@ -4,6 +4,7 @@
 import {
   broadcastShapes,
   callOperator,
+  type DType,
   emptyLike,
   isFloatDType,
   type Method,
@@ -27,8 +28,11 @@ declare module "../tensor/tensor.js" {
   }
 }
 
-function check(op: string, a: Tensor, b: Tensor, ok: boolean): void {
-  if (a.dtype !== b.dtype)
+const isHalf = (d: DType): boolean => d === "f16" || d === "bf16";
+
+/** `widens`: a half `b` may serve a wider `a`. */
+function check(op: string, a: Tensor, b: Tensor, ok: boolean, widens = false): void {
+  if (a.dtype !== b.dtype && !(widens && isHalf(b.dtype) && (a.dtype === "f32" || a.dtype === "f64")))
     throw new TypeError(`${op}: both must have one dtype, not ${a.dtype} and ${b.dtype}`);
   if (a.dtype === "bool") throw new TypeError(`${op}: bool is not supported`);
   if (!ok) throw new RangeError(`${op}: shapes ${showShape(a.shape)} and ${showShape(b.shape)} do not fit`);
@@ -178,7 +182,7 @@ const linearProduct: Operator<(input: Tensor, weight: Tensor) => Tensor> = opera
       const [weight, input] = restoreBoth(ctx.saved, ctx.needs);
       const flat = grad.reshape([-1, grad.shape.at(-1)!]);
       return [
-        weight ? mm(flat, weight).view(ctx.meta(0).shape) : null,
+        weight ? linearProduct(flat, weight.t()).view(ctx.meta(0).shape) : null,
         input ? mm(flat.t(), input.reshape([-1, input.shape.at(-1)!])) : null,
       ];
     },
@@ -186,7 +190,10 @@ const linearProduct: Operator<(input: Tensor, weight: Tensor) => Tensor> = opera
   summary: "linear without bias",
 });
 
-/** `input @ weight.T + bias`: `[..., in] -> [..., out]`; weight `[out, in]` or `[in]`. PyTorch: `F.linear`. */
+/**
+ * `input @ weight.T + bias`: `[..., in] -> [..., out]`; weight `[out, in]` or `[in]`. PyTorch: `F.linear`. Unlike there, a
+ * matrix of f16 or bf16 may serve an input of f32 or f64: it is widened on the way, and the result is the input's dtype.
+ */
 export const linear: Operator<(input: Tensor, weight: Tensor, bias?: Tensor | null) => Tensor> = operator({
   schema: "linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
   method: false,
@@ -196,6 +203,7 @@ export const linear: Operator<(input: Tensor, weight: Tensor, bias?: Tensor | nu
       input,
       weight,
       weight.ndim <= 2 && weight.ndim > 0 && input.ndim > 0 && input.shape.at(-1) === weight.shape.at(-1),
+      weight.ndim === 2,
     );
     const y = weight.ndim === 1 ? matmul(input, weight) : linearProduct(input, weight);
     return bias ? (callOperator("add.Tensor", y, bias) as Tensor) : y;

@@ -25,6 +25,8 @@ export interface Capabilities {
   readonly elementsPerProgram: number;
   /** Block sizes [M, N, K] that suit `dot`. */
   readonly dotBlock: readonly [number, number, number];
+  /** A sum over a product of large tiles is computed on the way: neither the product nor its factors are kept. Default false. */
+  readonly streamsSums?: boolean;
   /** Largest bytes of one buffer. */
   readonly maxBufferBytes: number;
   /** Largest number of programs along each grid axis. */

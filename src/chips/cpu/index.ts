@@ -72,6 +72,7 @@ function capabilities(threads: number): Capabilities {
     i64: true,
     threads,
     elementsPerProgram: 16384,
+    streamsSums: true,
     dotBlock: [64, 64, 256],
     cacheBytes: lastLevelCache(),
     maxBufferBytes: builtin("node:os")!.totalmem(),

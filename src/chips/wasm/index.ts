@@ -49,6 +49,7 @@ async function open(): Promise<Chip> {
     i64: true,
     threads: found.threads,
     elementsPerProgram: 16384,
+    streamsSums: true,
     dotBlock: [64, 64, 64],
     maxBufferBytes: driver.maxBytes,
     memoryBytes: driver.maxBytes,
