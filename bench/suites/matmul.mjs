@@ -87,9 +87,11 @@ async function product(bench, peers, [M, K, N]) {
 
 const WEIGHTS = [
   { name: "bf16", bits: 16, dtype: "bf16" },
-  { name: "int8", bits: 8 },
-  { name: "int4", bits: 4 },
+  { name: "int8", bits: 8, quantize: "quantizeInt8" },
+  { name: "int4", bits: 4, quantize: "quantizeInt4" },
 ];
+/** Input channels that share a scale. */
+const GROUP = 128;
 
 /** f32 activations by narrow weights: at one row the weights' bytes are the floor, at 32 rows OpenBLAS in f32 the peer. */
 async function narrowWeights(bench, blas, M) {
@@ -104,16 +106,14 @@ async function narrowWeights(bench, blas, M) {
       flops: 2 * M * N * K,
       targets: M === 1 ? [{ floor: 0.8 }] : [{ peer: "OpenBLAS", reach: 1 }],
     };
-    if (!w.dtype) {
-      await bench.row({ ...row, ours: { error: `there is no operator for ${w.name} weights` } });
-      continue;
-    }
     const sets = setsFor(bytes, bench.cacheBytes);
     const x = vexil.tensor(a, { shape: [M, K], device: chip });
     const weights = Array.from({ length: sets }, (_, i) =>
-      vexil.tensor(normal(K * N, i + 2), { shape: [N, K], dtype: w.dtype, device: chip }),
+      weightsOf(vexil, chip, w, normal(K * N, i + 2), [N, K]),
     );
-    const sides = [{ name: "ours", once: (i) => vexil.linear(x, weights[i % sets]).dispose() }];
+    const product = ([q, scales]) =>
+      scales ? vexil.quantizedLinear(x, q, scales, null, null, { groupSize: GROUP }) : vexil.linear(x, q);
+    const sides = [{ name: "ours", once: (i) => product(weights[i % sets]).dispose() }];
     if (M === 1) sides.push({ name: "floor", once: reader(bytes, threads) });
     else if (!blas.missing) {
       const bs = [normal(K * N, 2), normal(K * N, 3), normal(K * N, 4)];
@@ -121,7 +121,7 @@ async function narrowWeights(bench, blas, M) {
       sides.push({ name: "OpenBLAS", once: (i) => blas.matmul(a, bs[i % 3], c, M, N, K) });
     }
     const got = await bench.compare(sides);
-    for (const t of [x, ...weights]) t.dispose();
+    for (const t of [x, ...weights.flat()]) t.dispose();
     vexil.emptyCache(vexil.loadedChip(chip));
     const peer = { name: "OpenBLAS", ...(blas.missing ? { error: blas.missing } : got.OpenBLAS) };
     await bench.row({
@@ -130,4 +130,13 @@ async function narrowWeights(bench, blas, M) {
       ...(M === 1 ? { floor: { name: "reading the weights", ms: got.floor.ms } } : { peers: [peer] }),
     });
   }
+}
+
+/** `[weight]`, or `[integers, scales]`. */
+function weightsOf(vexil, chip, w, values, shape) {
+  const t = vexil.tensor(values, { shape, dtype: w.dtype ?? "f32", device: chip });
+  if (!w.quantize) return [t];
+  const parts = vexil[w.quantize](t, GROUP);
+  t.dispose();
+  return parts;
 }
