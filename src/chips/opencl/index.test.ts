@@ -28,6 +28,15 @@ const rowSoftmax = kernel(
   "rowSoftmax",
 );
 
+const reversed = kernel(
+  { x: ptr, y: ptr, BLOCK: constexpr },
+  ({ x, y, BLOCK }, tl) => {
+    const at = tl.arange(0, BLOCK);
+    tl.store(y + at, tl.flip(tl.load(x + at), 0));
+  },
+  "reversed",
+);
+
 const probe = await entry.probe();
 describe.skipIf(!probe.available)(probe.available ? "opencl" : `opencl (missing: ${probe.found})`, () => {
   beforeAll(async () => {
@@ -61,6 +70,16 @@ describe.skipIf(!probe.available)(probe.available ? "opencl" : `opencl (missing:
         expect(Math.abs(Number(got[r * cols + i]) - v / sum)).toBeLessThan(1e-7);
       });
     }
+  });
+
+  test("turns a tile around: addresses in shared memory that fall with the thread", async () => {
+    const x = tensor(
+      Float32Array.from({ length: 64 }, (_, i) => i),
+      { device: "opencl" },
+    );
+    const y = tensor(new Float32Array(64), { device: "opencl" });
+    reversed.launch([1], { x, y, BLOCK: 64 });
+    expect([...(await y.data())]).toEqual(Array.from({ length: 64 }, (_, i) => 63 - i));
   });
 
   test("shows the layouts of tiles in what it explains", () => {

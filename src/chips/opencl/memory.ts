@@ -10,7 +10,7 @@ function pointer(form: Form, place: Place, kind: string): string {
   const wide = typeof place.at === "bigint" || (typeof place.at === "object" && place.at.type.kind === "i64");
   const plus = place.plus ? `${place.plus < 0 ? "" : "+"}${place.plus}` : "";
   if ("shared" in place.mem) {
-    const at = typeof place.at === "object" ? `+${register(place.at)}` : "";
+    const at = typeof place.at === "object" ? `+(int)${register(place.at)}` : "";
     const fixed =
       place.mem.shared + (place.plus ?? 0) + (typeof place.at === "object" ? 0 : Number(place.at));
     return `(__local ${kind}*)(shared${at}${fixed ? `+${fixed}` : ""})`;

@@ -6,7 +6,7 @@ import { MEMORY, operand, register, TYPE, typeOf } from "./names.js";
 import { expression, HELPERS } from "./ops.js";
 
 /** Changes whenever the printed code does. */
-export const PRINTER_VERSION = 1;
+export const PRINTER_VERSION = 2;
 
 export interface Dialect {
   readonly f64: boolean;
