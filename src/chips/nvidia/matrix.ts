@@ -1,8 +1,9 @@
 // The matrix units by compute capability: which shapes there are, which thread holds which element, and the instruction.
 // Source of the fragments: PTX ISA, "Warp-level matrix instructions" (mma.sync).
 
-import type { Stmt } from "../../compiler/lower/simt/form.js";
+import type { SharedMatrix, Stmt } from "../../compiler/lower/simt/form.js";
 import type { Fragment, MatrixShape } from "../../compiler/lower/simt/shape.js";
+import type { Bases } from "./memory-ops.js";
 import type { PtxUnit } from "./unit.js";
 
 type MatrixStmt = Extract<Stmt, { s: "matrix" }>;
@@ -10,7 +11,9 @@ type MatrixStmt = Extract<Stmt, { s: "matrix" }>;
 export interface PtxMatrix extends MatrixShape {
   /** The oldest compute capability that has it. */
   readonly since: number;
-  print(u: PtxUnit, s: MatrixStmt): void;
+  /** The newest that has it, where later ones lack it. */
+  readonly until?: number;
+  print(u: PtxUnit, s: MatrixStmt, bases: Bases): void;
 }
 
 // In all of mma.sync a lane is four times a group of eight (rows of a and c, columns of b) and one of four within it.
@@ -67,6 +70,56 @@ function mma(
   };
 }
 
+/** A c fragment of m64: warps of 16 rows; in each, pairs along a row, then row + 8, then the next 8 columns. */
+function wideSums(n: number): Fragment {
+  const columns: number[] = [];
+  for (let c = 8; c < n; c *= 2) columns.push(c);
+  return { registers: [1, 8 * n, ...columns], threads: [2, 4, n, 2 * n, 4 * n, 16 * n, 32 * n] };
+}
+
+/** Products of a group of four warps, both operands out of shared memory (PTX ISA, "Asynchronous warpgroup level"). */
+function wgmma(operands: "bf16" | "f16", n: number): PtxMatrix {
+  const name = `wgmma.mma_async.sync.aligned.m64n${n}k16.f32.${operands}.${operands}`;
+  return {
+    name,
+    since: 90,
+    until: 90,
+    m: 64,
+    n,
+    k: 16,
+    operands,
+    accumulator: "f32",
+    subgroups: 4,
+    a: { shared: true },
+    b: { shared: true },
+    c: wideSums(n),
+    isAsync: true,
+    print(u, s, bases) {
+      if (isList(s.a) || isList(s.b)) throw new Error(`${name} takes its operands from shared memory`);
+      const [a, b] = [descriptor(u, s.a, bases), descriptor(u, s.b, bases)];
+      const across = (x: SharedMatrix): number => (x.major === "k" ? 0 : 1);
+      const sums = s.d.map((r) => u.reg(r)).join(", ");
+      u.emit(`${name} {${sums}}, ${a}, ${b}, 1, 1, 1, ${across(s.a)}, ${across(s.b)};`);
+    },
+  };
+}
+
+const SWIZZLE: Readonly<Record<SharedMatrix["swizzle"], bigint>> = { 0: 0n, 128: 1n, 64: 2n, 32: 3n };
+
+/** The 64 bits that describe an operand in shared memory; addresses and distances in 16 bytes. */
+function descriptor(u: PtxUnit, x: SharedMatrix, bases: Bases): string {
+  if (!("shared" in x.mem)) throw new Error("a matrix operand must stand in shared memory");
+  const [address, d] = [u.temp("i32"), u.temp("i64")];
+  u.emit(`add.s32 ${address}, ${bases.shared()}, ${u.operand(x.at, "i32")};`);
+  u.emit(`add.s32 ${address}, ${address}, ${x.mem.shared + (x.plus ?? 0)};`);
+  u.emit(`bfe.u32 ${address}, ${address}, 4, 14;`);
+  u.emit(`cvt.u64.u32 ${d}, ${address};`);
+  const fixed =
+    (BigInt(x.leadingBytes / 16) << 16n) | (BigInt(x.strideBytes / 16) << 32n) | (SWIZZLE[x.swizzle] << 62n);
+  u.emit(`or.b64 ${d}, ${d}, ${BigInt.asIntN(64, fixed)};`);
+  return d;
+}
+
 const isList = (x: MatrixStmt["a"]): x is Extract<MatrixStmt["a"], readonly unknown[]> => Array.isArray(x);
 
 /** All shapes that the printer knows; a form names them by their place here. */
@@ -77,4 +130,5 @@ export const MATRICES: readonly PtxMatrix[] = [
   mma(80, "i8", "s32.s8.s8.s32", [16, 8, 32], byte),
   mma(80, "u8", "s32.u8.u8.s32", [16, 8, 32], byte),
   mma(80, "f64", "f64.f64.f64.f64", [8, 8, 4], f64),
+  ...(["bf16", "f16"] as const).flatMap((d) => [256, 128, 64, 32, 16, 8].map((n) => wgmma(d, n))),
 ];

@@ -187,7 +187,18 @@ class Printer implements Head, Bases {
         u.emit(`cp.async.wait_group ${s.pending};`);
         break;
       case "matrix":
-        MATRICES[s.matrix]!.print(u, s);
+        MATRICES[s.matrix]!.print(u, s, this);
+        break;
+      case "matrixFence":
+        // What copies and stores brought to shared memory, then the registers of the sums.
+        u.emit("fence.proxy.async.shared::cta;");
+        u.emit("wgmma.fence.sync.aligned;");
+        break;
+      case "matrixCommit":
+        u.emit("wgmma.commit_group.sync.aligned;");
+        break;
+      case "matrixWait":
+        u.emit(`wgmma.wait_group.sync.aligned ${s.pending};`);
         break;
       case "loadMatrix":
         printLoadMatrix(u, this, s);

@@ -5,6 +5,7 @@ import { branch, isReg } from "../simd/emit.js";
 import { dtypeOf, regKind } from "../simd/kinds.js";
 import type { Operand, Reg, Stmt } from "./form.js";
 import { emitBlock } from "./lower.js";
+import { emitPipelined } from "./pipeline.js";
 import type { Unit } from "./unit.js";
 
 export function emitControl(unit: Unit, op: Op): void {
@@ -14,7 +15,7 @@ export function emitControl(unit: Unit, op: Op): void {
 }
 
 /** Variables for the values that an op hands on, with their first values if it has any. */
-function carry(unit: Unit, results: readonly Value[], inits: readonly Value[] | undefined): Reg[][] {
+export function carry(unit: Unit, results: readonly Value[], inits: readonly Value[] | undefined): Reg[][] {
   const { e, plan } = unit;
   return results.map((v, i) => {
     const home = plan.anchor(v);
@@ -28,7 +29,7 @@ function carry(unit: Unit, results: readonly Value[], inits: readonly Value[] | 
 }
 
 /** The arguments of a region: the variables, which it does not change before its end. */
-function enter(unit: Unit, args: readonly Value[], regs: readonly Reg[][]): void {
+export function enter(unit: Unit, args: readonly Value[], regs: readonly Reg[][]): void {
   args.forEach((v, i) => {
     for (const r of regs[i]!) unit.e.settle(r);
     unit.define(v, unit.plan.anchor(v), regs[i]!);
@@ -36,7 +37,7 @@ function enter(unit: Unit, args: readonly Value[], regs: readonly Reg[][]): void
 }
 
 /** Assigns what a block yields, all at once. */
-function assignYield(unit: Unit, op: Op, yielded: readonly Value[], regs: readonly Reg[][]): void {
+export function assignYield(unit: Unit, op: Op, yielded: readonly Value[], regs: readonly Reg[][]): void {
   const { e, plan } = unit;
   const targets = new Set<Operand>(regs.flat());
   const moves = yielded.flatMap((v, i) => {
@@ -54,7 +55,7 @@ function assignYield(unit: Unit, op: Op, yielded: readonly Value[], regs: readon
   });
 }
 
-function publish(unit: Unit, op: Op, regs: readonly Reg[][]): void {
+export function publish(unit: Unit, op: Op, regs: readonly Reg[][]): void {
   enter(unit, op.results, regs);
 }
 
@@ -63,6 +64,11 @@ function region(unit: Unit, list: Stmt[], fn: () => void): void {
 }
 
 function emitFor(unit: Unit, op: Op): void {
+  const pipeline = unit.plan.pipelineOf(op);
+  if (pipeline) {
+    emitPipelined(unit, pipeline);
+    return;
+  }
   const { e, shared } = unit;
   const [lo, hi, step] = op.operands.slice(0, 3).map((v) => unit.scalar(v)) as [Operand, Operand, Operand];
   const body = op.regions[0]!;

@@ -4,6 +4,7 @@ import type { Op, Value } from "../../ir/index.js";
 import { DTYPES, numel } from "../../ir/index.js";
 import { dtypeOf, regKind } from "../simd/kinds.js";
 import { emitCast } from "../simd/cast.js";
+import { emitMatrixDot, matrixFor } from "./dot-matrix.js";
 import type { Operand, Reg, Stmt } from "./form.js";
 import { loadShared, sharedBytes } from "./shared.js";
 import { registerSums, threadSum } from "./threads.js";
@@ -11,6 +12,11 @@ import { packed, storeTile } from "./tiles.js";
 import type { Unit } from "./unit.js";
 
 export function emitDot(unit: Unit, op: Op): void {
+  const matrix = matrixFor(op, unit.shape);
+  if (matrix) {
+    emitMatrixDot(unit, op, matrix);
+    return;
+  }
   const { e, plan, shared } = unit;
   const [a, b, c] = op.operands as [Value, Value, Value];
   const d = dtypeOf(a);

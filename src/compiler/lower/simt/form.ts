@@ -63,8 +63,10 @@ export interface Place {
 
 /** A matrix operand in shared memory, for matrix units that read it there. */
 export interface SharedMatrix {
-  /** Byte in shared memory, the same in all threads. */
+  /** The first byte is `at + plus` of shared memory after {@link Mem}, the same in all threads of the unit. */
+  readonly mem: Mem;
   readonly at: Operand;
+  readonly plus?: number;
   /** Bytes over which 16-byte pieces are permuted against bank conflicts: piece `p` of row `r` stands at `p ^ (r % (swizzle / 16))`. */
   readonly swizzle: 0 | 32 | 64 | 128;
   /** Bytes between groups of 8 rows, and between neighbouring swizzle atoms along the rows. */
@@ -167,7 +169,7 @@ export type Stmt =
       readonly isAsync?: boolean;
       readonly first?: Operand;
     }
-  /** Orders register and shared-memory accesses before asynchronous products that follow. */
+  /** Orders the thread's register and shared-memory accesses (copies that arrived too) before asynchronous products that follow. */
   | { readonly s: "matrixFence" }
   | { readonly s: "matrixCommit" }
   | { readonly s: "matrixWait"; readonly pending: number }

@@ -14,6 +14,7 @@ import type { Form } from "./form.js";
 import { isReg } from "../simd/emit.js";
 import { type Layout, showLayout, single } from "./layout.js";
 import { emitMemory } from "./memory.js";
+import { peelEdges } from "./peel.js";
 import { Plan, shapeOf, sizeOf } from "./plan.js";
 import { pressureOf } from "./pressure.js";
 import { isRearranging, operandLayout } from "./rearrange.js";
@@ -31,7 +32,8 @@ export function emitBlock(unit: Unit, block: Block): void {
   for (const op of block.ops) if (!opDef(op.opcode).terminator) emitOp(unit, op);
 }
 
-function emitOp(unit: Unit, op: Op): void {
+/** Emits one op. */
+export function emitOp(unit: Unit, op: Op): void {
   const { plan } = unit;
   if (plan.isCheap(op)) {
     const [v] = op.results;
@@ -131,6 +133,7 @@ export function lowerSimt(original: Func, shape: SimtShape): Form {
   scalarizeInduction(func);
   dropHints(func);
   widenF8Dots(func);
+  peelEdges(func);
   // More threads hold a tile in fewer registers each.
   for (let plan = new Plan(func, shape); ; plan = new Plan(func, shape, plan.threads * 2)) {
     const form = emitFunc(func, plan, shape);
@@ -153,6 +156,7 @@ function emitFunc(func: Func, plan: Plan, shape: SimtShape): Form {
     unit.define(v, single([], plan.threads), [x]);
   });
   emitBlock(unit, func.body);
+  unit.shared.place();
   const body = removeDead(e.statements);
   const sharedBytes = Math.ceil(unit.shared.bytes / 16) * 16;
   if (sharedBytes > shape.sharedBytes)

@@ -67,7 +67,7 @@ function hintOf(op: Op): { cache?: CacheHint } {
 }
 
 /** The mask of a group; undefined for lists of masks that differ. */
-function maskOf(
+export function maskOf(
   unit: Unit,
   masks: readonly Operand[] | undefined,
   g: Group,
@@ -79,7 +79,12 @@ function maskOf(
 }
 
 /** Masks with those that are known to be equal within a group made so. */
-function masksOf(unit: Unit, mask: Value | undefined, op: Op, l: Layout): readonly Operand[] | undefined {
+export function masksOf(
+  unit: Unit,
+  mask: Value | undefined,
+  op: Op,
+  l: Layout,
+): readonly Operand[] | undefined {
   if (!mask) return undefined;
   const regs = unit.get(mask, l);
   if (sizeOf(mask) === 1) return regs;

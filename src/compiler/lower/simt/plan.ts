@@ -13,9 +13,11 @@ import {
   walk,
 } from "../../ir/index.js";
 import { type AxisInfo, analyzeAxes } from "../../passes/index.js";
+import { matrixFor, matrixLayout } from "./dot-matrix.js";
 import { dotLayout } from "./dot-layout.js";
 import { blocked, type Layout, mapLayout, sameLayout, single, withoutOf } from "./layout.js";
 import { isRearranging, operandLayout, resultLayout } from "./rearrange.js";
+import { findPipelines, type Pipeline } from "./pipeline-plan.js";
 import type { SimtShape } from "./shape.js";
 
 export const shapeOf = (v: Value): readonly number[] => (v.type as TileType).shape;
@@ -31,6 +33,7 @@ export class Plan {
   /** The elements of the largest tile. */
   readonly largest: number;
   readonly threads: number;
+  private readonly pipelines: ReadonlyMap<Op, Pipeline>;
   private readonly homes = new Map<Value, Layout>();
   private readonly needs = new Map<Value, Layout[]>();
   /** Per shape and fastest dimension: neighbours per thread, and how many memory ops want that. */
@@ -46,12 +49,19 @@ export class Plan {
   ) {
     this.facts = analyzeAxes(func);
     this.largest = this.largestTile();
+    this.pipelines = findPipelines(func, shape, this.facts);
     this.threads = threads ?? this.chooseThreads();
     walk(func.body, (op) => {
       if (isMemory(op)) this.wish(op);
     });
     this.settle(func.body);
     this.demand(func.body);
+  }
+
+  /** How a loop streams its operands, if it does. */
+  pipelineOf(loop: Op): Pipeline | undefined {
+    for (const p of this.pipelines.values()) if (p.loop === loop) return p;
+    return undefined;
   }
 
   /** The layouts in which a value is needed; its home first, if it has one. */
@@ -108,7 +118,17 @@ export class Plan {
   private chooseThreads(): number {
     const { maxThreads, preferredThreads, subgroup } = this.shape;
     const most = this.largest;
+    let products = 0;
+    walk(this.func.body, (op) => {
+      if (op.opcode === "dot" && (this.pipelines.has(op) || matrixFor(op, this.shape)))
+        products = Math.max(products, sizeOf(op.result));
+    });
     if (most === 1) return 1;
+    // Subgroups own blocks of a product: 64 sums in a thread, 128 where the block is large.
+    if (products > 0) {
+      const sums = products > 2 ** 14 ? 128 : 64;
+      return Math.min(maxThreads, Math.max(4 * subgroup!, products / sums));
+    }
     // Four elements in each thread, or up to 32 before the workgroup grows beyond what the chip prefers.
     const few = Math.min(preferredThreads, most / 4);
     const wanted = Math.max(few, most / 32, Math.min(most, subgroup ?? 1), 1);
@@ -170,6 +190,13 @@ export class Plan {
     if (l && sizeOf(v) > 1) this.homes.set(v, l);
   }
 
+  private productLayout(op: Op): Layout {
+    const p = this.pipelines.get(op);
+    return p
+      ? matrixLayout(op, p, this.threads, this.shape.subgroup! * p.unit.subgroups)
+      : dotLayout(op, this.threads, this.shape);
+  }
+
   private settleOp(op: Op): void {
     switch (op.opcode) {
       case "load":
@@ -193,7 +220,7 @@ export class Plan {
         this.home(op.result, this.anchor(op.operands[1]!));
         return;
       case "dot":
-        this.home(op.result, dotLayout(op, this.threads, this.shape));
+        this.home(op.result, this.productLayout(op));
         return;
       case "for":
       case "while":

@@ -31,6 +31,24 @@ export class Shared {
     private readonly layoutOf: (op: Op) => Layout,
   ) {}
 
+  private readonly regions: { mem: { shared: number }; bytes: number; align: number }[] = [];
+
+  /** Memory that nothing else uses. Where it begins is known only at the end: see {@link place}. */
+  region(bytes: number, align: number): { readonly shared: number } {
+    const mem = { shared: 0 };
+    this.regions.push({ mem, bytes, align });
+    return mem;
+  }
+
+  /** Gives the regions their places after the scratch. */
+  place(): void {
+    for (const { mem, bytes, align } of this.regions) {
+      mem.shared = Math.ceil(this.bytes / align) * align;
+      this.bytes = mem.shared + bytes;
+    }
+    this.regions.length = 0;
+  }
+
   /** All threads arrive; what they wrote is seen. */
   barrier(): void {
     const global = this.pending.some((a) => a.writes);

@@ -1,0 +1,151 @@
+// Finds the loops whose `dot` can be fed by asynchronous copies: both operands are loaded in the loop's body for nothing else,
+// in pieces of 16 bytes. Decides the matrix unit, the layout of the operands in shared memory and the number of stages.
+// Emits nothing; pipeline.ts does.
+
+import {
+  type Block,
+  DTYPES,
+  type Func,
+  type Op,
+  opDef,
+  type TileType,
+  type Value,
+  walk,
+} from "../../ir/index.js";
+import type { AxisInfo } from "../../passes/index.js";
+import { dtypeOf } from "../simd/kinds.js";
+import type { MatrixShape, SimtShape } from "./shape.js";
+
+/** Bytes of one asynchronous copy. */
+export const PIECE = 16;
+/** Bytes of a row of a swizzled panel, and of the 8 rows after which the pattern repeats. */
+export const ROW = 128;
+export const ATOM = 8 * ROW;
+
+/** An operand of the product in shared memory: panels of 128-byte rows along its contiguous dimension. */
+export interface Panels {
+  readonly load: Op;
+  /** The dimension along which elements are neighbours in memory. */
+  readonly along: 0 | 1;
+  /** Elements along it, and across it: the rows of each panel. */
+  readonly length: number;
+  readonly rows: number;
+  /** Where it begins in a stage's memory, and how much it takes. */
+  readonly start: number;
+  readonly bytes: number;
+}
+
+export interface Pipeline {
+  readonly loop: Op;
+  readonly dot: Op;
+  readonly index: number;
+  readonly unit: MatrixShape;
+  readonly a: Panels;
+  readonly b: Panels;
+  readonly stages: number;
+  /** Bytes of one stage. */
+  readonly stageBytes: number;
+}
+
+const defOf = (v: Value): Op | undefined => (v.def && "opcode" in v.def ? v.def : undefined);
+
+/** The stages that hide memory's latency; fewer where shared memory is short. */
+const MOST_STAGES = 4;
+const FEWEST_STAGES = 3;
+
+/** All loops of a function that can be pipelined, by their dot. */
+export function findPipelines(
+  func: Func,
+  shape: SimtShape,
+  facts: ReadonlyMap<Value, AxisInfo>,
+): Map<Op, Pipeline> {
+  const found = new Map<Op, Pipeline>();
+  if (!shape.asyncCopy) return found;
+  const loops: Op[] = [];
+  walk(func.body, (op) => {
+    if (op.opcode === "for") loops.push(op);
+  });
+  for (const loop of loops) {
+    const p = pipelineOf(loop, shape, facts);
+    if (p) found.set(p.dot, p);
+  }
+  // Stages of several loops would need shared memory each.
+  return found.size === 1 ? found : new Map();
+}
+
+function pipelineOf(loop: Op, shape: SimtShape, facts: ReadonlyMap<Value, AxisInfo>): Pipeline | undefined {
+  const body = loop.regions[0]!;
+  const dots = body.ops.filter((op) => op.opcode === "dot");
+  const dot = dots[0];
+  if (dots.length !== 1 || !dot || writes(body)) return undefined;
+  // The sum is a variable of the loop that only the product changes.
+  const carried = body.args.indexOf(dot.operands[2]!);
+  if (carried < 1 || body.terminator!.operands[carried - 1] !== dot.result) return undefined;
+  if (dot.result.uses.size !== 1 || dot.operands[2]!.uses.size !== 1) return undefined;
+  const [x, y] = [dot.operands[0]!, dot.operands[1]!].map((v) => source(v, body)) as [
+    Op | undefined,
+    Op | undefined,
+  ];
+  if (!x || !y || x === y) return undefined;
+  const a = panels(x, 0, facts);
+  const b = a && panels(y, a.bytes, facts);
+  if (!a || !b) return undefined;
+  const index = shape.matrices.findIndex((u) => fits(u, dot));
+  if (index < 0) return undefined;
+  const stageBytes = a.bytes + b.bytes;
+  const stages = Math.min(MOST_STAGES, Math.floor((shape.sharedBytes - ATOM) / stageBytes));
+  if (stages < FEWEST_STAGES) return undefined;
+  return { loop, dot, index, unit: shape.matrices[index]!, a, b, stages, stageBytes };
+}
+
+/** A unit that reads both operands out of shared memory. */
+function fits(u: MatrixShape, dot: Op): boolean {
+  const [m, n] = (dot.result.type as TileType).shape as [number, number];
+  const k = (dot.operands[0]!.type as TileType).shape[1]!;
+  return (
+    u.a.shared === true &&
+    u.b.shared === true &&
+    u.isAsync === true &&
+    dot.operands.slice(0, 2).every((v) => dtypeOf(v) === u.operands) &&
+    dtypeOf(dot.result) === u.accumulator &&
+    m % u.m === 0 &&
+    n % u.n === 0 &&
+    k % u.k === 0
+  );
+}
+
+/** Something in the loop writes to memory, or runs loops of its own. */
+function writes(body: Block): boolean {
+  let found = false;
+  walk(body, (op) => {
+    const { memory } = opDef(op.opcode);
+    found ||= (memory !== undefined && memory !== "read") || op.regions.length > 0;
+  });
+  return found;
+}
+
+/** The load that an operand is, if that is used for nothing else and fills what it does not read with zeros. */
+function source(v: Value, body: Block): Op | undefined {
+  const op = defOf(v);
+  if (op?.opcode !== "load" || op.parent !== body || v.uses.size !== 1) return undefined;
+  const other = op.operands[3];
+  if (!other) return op;
+  const zero = defOf(other);
+  return zero?.opcode === "const" && Number(zero.attrs["value"]) === 0 ? op : undefined;
+}
+
+function panels(load: Op, start: number, facts: ReadonlyMap<Value, AxisInfo>): Panels | undefined {
+  const [buffer, offset, mask] = load.operands as [Value, Value, Value?];
+  const { shape } = offset.type as TileType;
+  const { bytes } = DTYPES[buffer.type.dtype];
+  const info = facts.get(offset);
+  if (!info || shape.length !== 2 || bytes !== 2) return undefined;
+  const along = info.contiguity[0]! > info.contiguity[1]! ? 0 : 1;
+  const [length, rows] = [shape[along]!, shape[1 - along]!];
+  const piece = PIECE / bytes;
+  const aligned = (facts.get(buffer)?.scalarDivisibility ?? 1) % PIECE === 0;
+  const whole = Math.min(info.contiguity[along]!, info.divisibility[along]!) >= piece;
+  const masked = !mask || (facts.get(mask)?.constancy[along] ?? 1) >= piece;
+  if (!aligned || !whole || !masked || (length * bytes) % ROW !== 0 || rows % 8 !== 0) return undefined;
+  return { load, along, length, rows, start, bytes: length * rows * bytes };
+}
