@@ -31,7 +31,7 @@ export function peelEdges(func: Func): void {
     heavy ||= op.opcode === "dot";
   });
   if (heavy || ops > MOST_OPS) return;
-  const { head, rest } = partition(func.body);
+  const { head, rest, end } = partition(func.body);
   const inRest = new Set<Op>();
   for (const op of rest) {
     inRest.add(op);
@@ -39,7 +39,6 @@ export function peelEdges(func: Func): void {
   }
   const masks = head.filter((op) => isEdge(op) && reaches(op.result, inRest));
   if (masks.length === 0) return;
-  const end = func.body.terminator!;
   func.body.ops.length = 0;
   for (const op of head) func.body.push(op);
   const b = new Builder(func.body);
@@ -51,7 +50,7 @@ export function peelEdges(func: Func): void {
   const derived = head.filter((op) => !masks.includes(op) && op.operands.some((v) => dependsOn(v, masks)));
   const blocks = [copy([...derived, ...rest], free), copy(rest, new Map())];
   func.body.push(new Op("if", [inside], [], {}, blocks));
-  func.body.push(end);
+  for (const op of end) func.body.push(op);
   for (const op of [...rest].reverse()) op.erase();
 }
 
@@ -62,17 +61,19 @@ function copy(ops: readonly Op[], map: Map<Value, Value>): Block {
   return block;
 }
 
-/** The ops of a block that need no memory, in order, and the others without the terminator. */
-function partition(body: Block): { head: Op[]; rest: Op[] } {
+/** The ops of a block that need no memory, in order, the others, and the terminator if there is one. */
+function partition(body: Block): { head: Op[]; rest: Op[]; end: Op[] } {
   const early = new Set<Value>(body.args);
   const [head, rest]: [Op[], Op[]] = [[], []];
-  for (const op of body.ops.slice(0, -1)) {
+  const end = body.ops.filter((op) => opDef(op.opcode).terminator);
+  for (const op of body.ops) {
     const def = opDef(op.opcode);
+    if (def.terminator) continue;
     const free = def.pure && op.regions.length === 0 && op.operands.every((v) => early.has(v));
     (free ? head : rest).push(op);
     if (free) for (const v of op.results) early.add(v);
   }
-  return { head, rest };
+  return { head, rest, end };
 }
 
 const isEdge = (op: Op): boolean =>
