@@ -11,10 +11,10 @@ import { launchFewRows } from "./matvec-kernel.js";
 const product = kernel(
   // biome-ignore format: one line per operand
   {
-    a: ptr, saz: i32, sam: dim, sak: dim,
-    b: ptr, sbz: i32, sbk: dim, sbn: dim,
-    c: ptr, scz: i32, scm: dim, scn: dim,
-    M: i32, N: i32, K: i32,
+    a: ptr, saz: dim, sam: dim, sak: dim,
+    b: ptr, sbz: dim, sbk: dim, sbn: dim,
+    c: ptr, scz: dim, scm: dim, scn: dim,
+    M: i32, N: dim, K: dim,
     BM: constexpr, BN: constexpr, BK: constexpr, IN: constexpr.dtype, ACC: constexpr.dtype,
   },
   ({ a, saz, sam, sak, b, sbz, sbk, sbn, c, scz, scm, scn, M, N, K, BM, BN, BK, IN, ACC }, tl) => {

@@ -6,6 +6,7 @@ import { type Cuda, NoCudaError, openCuda } from "./cuda.js";
 import { type CudaDevice, chooseDevice, deviceCount } from "./device.js";
 import { CudaDriver } from "./driver.js";
 import { NvidiaTarget } from "./target.js";
+import { tuning } from "./tuning.js";
 
 const SUMMARY = "NVIDIA GPUs from compute capability 7.5 on, through the driver alone";
 
@@ -62,6 +63,7 @@ export const entry: ChipEntry = {
       target: new NvidiaTarget(context),
       driver: new CudaDriver(context),
       capabilities: capabilities(chosen.device),
+      tuning,
       description: describe(chosen.device),
     };
   },

@@ -32,15 +32,16 @@ function rawByte(p: Panels, l: Layout): (bit: number) => number {
 const swizzled = (byte: number): number => byte ^ (((byte / ROW) & 7) * PIECE);
 
 export function emitPipelined(unit: Unit, p: Pipeline): void {
+  for (const x of [p.a, p.b]) unit.shared.access(x.load);
+  unit.shared.region(p.stages * p.stageBytes, ATOM, (mem) => emitStages(unit, p, mem));
+}
+
+function emitStages(unit: Unit, p: Pipeline, mem: Mem): void {
   const { e, shared } = unit;
   const { loop, stages, stageBytes } = p;
   const body = loop.regions[0]!;
   const [lo, hi, step] = loop.operands.slice(0, 3).map((v) => unit.scalar(v)) as [Operand, Operand, Operand];
   const kind = regKind(dtypeOf(loop.operands[0]!));
-  const mem = shared.region(stages * stageBytes, ATOM);
-  for (const x of [p.a, p.b]) shared.access(x.load);
-  // The stages may still be read by the turns of an earlier run of this loop.
-  shared.barrier();
   const regs = carry(unit, loop.results, loop.operands.slice(3));
   const ahead = stages - 2;
   const slice = sliceOf(p);

@@ -18,6 +18,14 @@ interface Access {
   readonly layout: Layout;
 }
 
+interface Region {
+  readonly mem: { shared: number };
+  readonly bytes: number;
+  readonly align: number;
+  /** Scratch is used at the same time. */
+  readonly alone: boolean;
+}
+
 export class Shared {
   /** Bytes used so far at most. */
   bytes = 0;
@@ -31,20 +39,29 @@ export class Shared {
     private readonly layoutOf: (op: Op) => Layout,
   ) {}
 
-  private readonly regions: { mem: { shared: number }; bytes: number; align: number }[] = [];
+  private readonly regions: Region[] = [];
+  private uses = 0;
 
-  /** Memory that nothing else uses. Where it begins is known only at the end: see {@link place}. */
-  region(bytes: number, align: number): { readonly shared: number } {
+  /**
+   * Memory for as long as `run` emits code that uses it; that must leave no access under way. Where it begins is known only at
+   * the end, see {@link place}: it lies over the scratch if `run` needs none of that.
+   */
+  region<T>(bytes: number, align: number, run: (mem: { readonly shared: number }) => T): T {
     const mem = { shared: 0 };
-    this.regions.push({ mem, bytes, align });
-    return mem;
+    this.barrier();
+    const before = this.uses;
+    const result = run(mem);
+    this.regions.push({ mem, bytes, align, alone: this.uses !== before });
+    this.dirty = true;
+    return result;
   }
 
-  /** Gives the regions their places after the scratch. */
+  /** Gives the regions their places. */
   place(): void {
-    for (const { mem, bytes, align } of this.regions) {
-      mem.shared = Math.ceil(this.bytes / align) * align;
-      this.bytes = mem.shared + bytes;
+    const scratch = this.bytes;
+    for (const { mem, bytes, align, alone } of this.regions) {
+      mem.shared = alone ? Math.ceil(scratch / align) * align : 0;
+      this.bytes = Math.max(this.bytes, mem.shared + bytes);
     }
     this.regions.length = 0;
   }
@@ -59,6 +76,7 @@ export class Shared {
 
   /** Scratch of so many bytes, free to be written; the caller reads after a barrier. */
   scratch(bytes: number): void {
+    this.uses++;
     if (this.dirty) this.barrier();
     this.bytes = Math.max(this.bytes, bytes);
   }

@@ -1,0 +1,51 @@
+// Made from tuning/nvidia.yaml by scripts/make-tuning.mjs: change that file, not this one.
+
+import type { TuningTable } from "../../runtime/tuning-table.js";
+
+// biome-ignore format: generated
+export const tuning: TuningTable = {
+  "chip": "nvidia",
+  "kernels": {
+    "matmul": [
+      {
+        "when": {
+          "dtype": "bf16",
+          "M": "65.."
+        },
+        "use": {
+          "BM": 128,
+          "BN": 256,
+          "BK": 64
+        }
+      },
+      {
+        "when": {
+          "dtype": "f16",
+          "M": "65.."
+        },
+        "use": {
+          "BM": 128,
+          "BN": 256,
+          "BK": 64
+        }
+      },
+      {
+        "when": {
+          "dtype": "f32"
+        },
+        "use": {
+          "BM": 128,
+          "BN": 128,
+          "BK": 16
+        }
+      },
+      {
+        "use": {
+          "BM": 64,
+          "BN": 64,
+          "BK": 32
+        }
+      }
+    ]
+  }
+};
