@@ -48,7 +48,7 @@ function emitStages(unit: Unit, p: Pipeline, mem: Mem): void {
   const issue = (iv: Operand, at: Operand): void => {
     enter(unit, [body.args[0]!], [[iv as Reg]]);
     const live = e.op("ltS", "mask", 1, [iv, hi]);
-    for (const op of slice) emitOp(unit, op);
+    for (const op of slice) emitAgain(unit, op);
     for (const x of [p.a, p.b]) copyTile(unit, x, mem, at, live);
     e.push({ s: "copyCommit" });
   };
@@ -76,7 +76,7 @@ function emitStages(unit: Unit, p: Pipeline, mem: Mem): void {
       issue(later(iv, ahead), write);
       enter(unit, [body.args[0]!], [[iv]]);
       const done = new Set<Op>([p.dot, p.a.load, p.b.load]);
-      for (const op of body.ops) if (!done.has(op) && op !== body.terminator) emitOp(unit, op);
+      for (const op of body.ops) if (!done.has(op) && op !== body.terminator) emitAgain(unit, op);
       const carried = body.terminator!.operands;
       const sum = carried.indexOf(p.dot.result);
       unit.define(p.dot.result, unit.plan.anchor(p.dot.result), regs[sum]!);
@@ -84,10 +84,22 @@ function emitStages(unit: Unit, p: Pipeline, mem: Mem): void {
       for (const slot of [read, write]) advance(unit, slot, p);
     }),
   );
-  e.push({ s: "for", iv, lo, hi, step, body: list });
+  const run = (): void => {
+    e.push({ s: "for", iv, lo, hi, step, body: list });
+    e.push({ s: "matrixWait", pending: 0 });
+  };
+  // The wait belongs to the turns: without any, the sums that nothing has touched need none.
+  const some = e.op("ltS", "mask", 1, [lo, hi]);
+  if (typeof some === "object") e.when(some, run);
+  else if (Number(some)) run();
   e.push({ s: "copyWait", pending: 0 });
-  e.push({ s: "matrixWait", pending: 0 });
   publish(unit, loop, regs);
+}
+
+/** Emits an op that may have been emitted for another turn. */
+function emitAgain(unit: Unit, op: Op): void {
+  for (const v of op.results) unit.forget(v);
+  emitOp(unit, op);
 }
 
 /** A register that may be read as often as one likes. */

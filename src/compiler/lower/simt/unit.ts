@@ -48,6 +48,11 @@ export class Unit {
     return this.get(v, single([], this.plan.threads))[0]!;
   }
 
+  /** Forgets a value: its op is emitted once more, for another turn of a loop. */
+  forget(v: Value): void {
+    this.tiles.delete(v);
+  }
+
   /** Adds a value in one layout. */
   add(v: Value, layout: Layout, regs: readonly Operand[]): void {
     const tiles = this.tiles.get(v);
