@@ -51,8 +51,8 @@ export function blockFor(n: number, most: number, least: number): number {
 
 /** Blocks of the result are not cut below this for the sake of more threads. */
 const LEAST_SHARED = 64 * 64;
-/** From so many blocks a thread on, what is left over at the end is little. */
-const BLOCKS_PER_THREAD = 4;
+/** The share of the threads' time that may be lost to a last round that does not fill them. */
+const MOST_IDLE = 0.1;
 
 /** Halves blocks of the result until the threads have about the same number of them. */
 function shareBlocks(
@@ -61,7 +61,8 @@ function shareBlocks(
   [BM, BN]: readonly [number, number],
 ): readonly [number, number] {
   const blocks = batch * Math.ceil(M / BM) * Math.ceil(N / BN);
-  const even = blocks % threads === 0 || blocks >= threads * BLOCKS_PER_THREAD;
+  const rounds = blocks / threads;
+  const even = rounds >= (1 - MOST_IDLE) * Math.ceil(rounds);
   if (even || BM * BN <= LEAST_SHARED) return [BM, BN];
   return shareBlocks(threads, { batch, M, N }, BN > BM ? [BM, BN / 2] : [BM / 2, BN]);
 }
