@@ -174,7 +174,8 @@ function everyOperation(): Stmt[] {
   return body;
 }
 
-function everyStatement(newer: boolean): Stmt[] {
+function everyStatement(capability: number): Stmt[] {
+  const newer = capability >= 80;
   const [i, p, r, w, f, iv] = [reg("i32"), reg("mask"), reg("i32"), reg("i64"), reg("f32"), reg("i32")];
   const four = [reg("f32"), reg("f32"), reg("f32"), reg("f32")];
   const [i32, i64] = [reg("i32").type, reg("i64").type];
@@ -279,6 +280,21 @@ function everyStatement(newer: boolean): Stmt[] {
       const element = m.operands === "tf32" ? 4 : m.operands === "f64" ? 4 : m.operands.length === 2 ? 1 : 2;
       const list = (n: number, kind: RegKind): Reg[] => Array.from({ length: n }, () => reg(kind));
       const d = list(2 ** m.c.registers.length, m.accumulator);
+      if (capability < m.since || capability > (m.until ?? capability)) continue;
+      if (!m.a.fragment) {
+        const at = {
+          mem: { shared: 0 },
+          at: 1024,
+          swizzle: 128,
+          strideBytes: 1024,
+          leadingBytes: 4096,
+        } as const;
+        body.push({ s: "matrixFence" });
+        const [a, b] = [{ ...at, major: "k" } as const, { ...at, major: "mn" } as const];
+        body.push({ s: "matrix", matrix, d, a, b, c: d, isAsync: true });
+        body.push({ s: "matrixCommit" }, { s: "matrixWait", pending: 0 });
+        continue;
+      }
       const [a, b] = [m.a.fragment!, m.b.fragment!].map((x) =>
         list(size(x.registers, element), m.operands === "f64" ? "f64" : "i32"),
       );
@@ -295,7 +311,7 @@ describe.skipIf(!hasPtxas)(`printed PTX is taken by ptxas${hasPtxas ? "" : " (mi
       expect(assemble(text, capability).bytes.length).toBeGreaterThan(1000);
     });
     it(`every statement for ${capability / 10}`, () => {
-      const text = printPtx(formOf(everyStatement(capability >= 80)), capability);
+      const text = printPtx(formOf(everyStatement(capability)), capability);
       expect(assemble(text, capability).bytes.length).toBeGreaterThan(1000);
     });
     it(`several programs in a workgroup for ${capability / 10}`, () => {
