@@ -14,9 +14,9 @@ import {
 } from "../tensor/index.js";
 import { shared } from "./extreme.js";
 import { around } from "./index-kernels.js";
-import { rowMajor } from "./rows.js";
+import { reshaped, rowMajor } from "./rows.js";
 import { backTo } from "./sort.js";
-import { sortAlong } from "./sort-kernels.js";
+import { sortAlong, topkAlong } from "./sort-kernels.js";
 
 declare module "../tensor/tensor.js" {
   interface Tensor {
@@ -53,7 +53,12 @@ function refuseEmpty(op: string, x: Tensor, dim: number): void {
 
 /** Without `keepdim` a dimension of 1 disappears. */
 const reduced = (t: Tensor, dim: number, keepdim: boolean): Tensor =>
-  keepdim || t.ndim === 0 ? t : t.view(t.shape.filter((_, i) => i !== dim));
+  keepdim || t.ndim === 0
+    ? reshaped(t, t.shape)
+    : reshaped(
+        t,
+        t.shape.filter((_, i) => i !== dim),
+      );
 
 /**
  * The `k`-th smallest element along `dim` (default: the last; `k` counts from 1) and its i64 place; NaN counts as the
@@ -75,7 +80,7 @@ export const kthvalue: Operator<
     const n = self.shape[d] ?? 1;
     if (!(k >= 1 && k <= n))
       throw new RangeError(`kthvalue: k is ${k}, but dimension ${dim} has ${n} elements`);
-    return sortAlong(self, d, false, k).map((t) => {
+    return topkAlong(self, d, false, k).map((t) => {
       const one = self.ndim === 0 ? t : (callOperator("narrow", t, d, k - 1, 1) as Tensor);
       return reduced(rowMajor(one), d, keepdim);
     });

@@ -10,8 +10,8 @@ import { constexpr, helper, i32, ptr } from "../compiler/lang/index.js";
 import { kernel, scope } from "../runtime/index.js";
 import { empty, isFloatDType, type Tensor } from "../tensor/index.js";
 
-/** Bits of a key that are looked at in one pass. */
-const DIGIT = 8;
+/** The most bits of a key that are looked at in one pass: as many places as are written to in turn stay in the cache. */
+const DIGIT = 11;
 
 /** An element's key as an unsigned integer of `bits` bits in an i64; both zeros have one key. */
 const toWord = helper((tl, v: number, bits: number, signed: boolean, float: boolean, down: boolean) => {
@@ -137,11 +137,12 @@ function sortRows(x: Tensor, rows: number, cols: number, DOWN: boolean): [Tensor
   const indices = empty([rows, cols], { dtype: "i64", device });
   const key = keyOf(T);
   const { BITS, SIGNED, FLOAT } = key;
-  const BUCKETS = 1 << DIGIT;
-  const { threads } = x.chip.capabilities;
-  const parts = Math.max(1, Math.min(Math.ceil((2 * threads) / rows), Math.floor(cols / (8 * BUCKETS))));
-  const length = Math.ceil(cols / parts);
   const passes = Math.ceil(BITS / DIGIT);
+  const digit = Math.ceil(BITS / passes);
+  const BUCKETS = 1 << digit;
+  const { threads } = x.chip.capabilities;
+  const parts = Math.max(1, Math.min(Math.ceil((2 * threads) / rows), Math.floor(cols / (4 * BUCKETS))));
+  const length = Math.ceil(cols / parts);
   const room = (dtype: DType, count: number): Tensor => empty([count], { dtype, device });
   // The words go back and forth between two buffers.
   const words = passes > 1 ? [room("i64", n), room("i64", passes > 2 ? n : 1)] : [indices, indices];
@@ -150,7 +151,7 @@ function sortRows(x: Tensor, rows: number, cols: number, DOWN: boolean): [Tensor
   const counts = room("i32", rows * parts * BUCKETS);
   for (let pass = 0; pass < passes; pass++) {
     const [FIRST, LAST] = [pass === 0, pass === passes - 1];
-    const shift = pass * DIGIT + (wide ? 0 : 32);
+    const shift = pass * digit + (wide ? 0 : 32);
     const [from, to] = [(pass + 1) % 2, pass % 2];
     // biome-ignore format: one line per group
     const shared = { x, words: words[from]!, cols, length, parts, shift, FIRST, BUCKETS, BITS, SIGNED, FLOAT, DOWN };

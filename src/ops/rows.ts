@@ -2,7 +2,7 @@
 
 import type { DType } from "../compiler/ir/index.js";
 import { dotAccumulator } from "../compiler/ir/ops/reduce.js";
-import { callOperator, type Tensor } from "../tensor/index.js";
+import { callOperator, contiguousStrides, Tensor } from "../tensor/index.js";
 
 /** The dtype in which floats of `d` are computed: f32 for the half types. */
 export const computeDtype = (d: DType): DType => (d === "f64" ? "f64" : "f32");
@@ -34,3 +34,16 @@ export function planRows(t: Tensor, rows: number, cols: number, most = 4096): Ro
 /** The tensor itself if its elements stand in row-major order, else a copy that does. */
 export const rowMajor = (t: Tensor): Tensor =>
   t.isContiguous ? t : (callOperator("contiguous", t) as Tensor);
+
+/**
+ * The memory of a row-major tensor that nobody else keeps, under another shape. Unlike a view the result owns the
+ * memory, so that an operator may return it and its caller free it.
+ */
+export const reshaped = (t: Tensor, shape: readonly number[]): Tensor =>
+  new Tensor({
+    storage: t.storage,
+    shape,
+    strides: contiguousStrides(shape),
+    offset: t.offset,
+    dtype: t.dtype,
+  });

@@ -2,11 +2,12 @@
 // stand in `sort.ts`.
 
 import { constexpr, i32, ptr } from "../compiler/lang/index.js";
-import { kernel } from "../runtime/index.js";
+import { kernel, scope } from "../runtime/index.js";
 import { callOperator, empty, type Tensor } from "../tensor/index.js";
 import { around } from "./index-kernels.js";
 import { keyOf, radixSort } from "./radix-sort.js";
-import { nextPowerOf2, rowMajor } from "./rows.js";
+import { nextPowerOf2, reshaped, rowMajor } from "./rows.js";
+import { blockOf, topkRows } from "./topk-kernels.js";
 
 /** Longer lines are sorted by digits in memory. */
 const LONGEST = 2048;
@@ -58,28 +59,52 @@ function sortTiles(x: Tensor, dim: number, k: number, DOWN: boolean): [Tensor, T
   return [values, indices];
 }
 
-/**
- * The elements along `dim` in order (NaN as the largest), and the i64 places that they came from; equal elements keep
- * their order. With `k` the first so many.
- */
-export function sortAlong(
+/** Empty results of an empty selection. */
+function nothing(self: Tensor, dim: number, k: number): [Tensor, Tensor] {
+  const shape = self.shape.map((d, i) => (i === dim ? k : d));
+  const { device } = self;
+  return [empty(shape, { dtype: self.dtype, device }), empty(shape, { dtype: "i64", device })];
+}
+
+/** Works on rows along the last dimension of a row-major tensor; the results have `k` elements in each. */
+function byRows(
   self: Tensor,
   dim: number,
-  descending: boolean,
-  k = self.shape[dim] ?? 1,
+  run: (x: Tensor, rows: number) => [Tensor, Tensor],
 ): [Tensor, Tensor] {
-  const n = self.shape[dim] ?? 1;
-  if (self.numel === 0 || k === 0) {
-    const shape = self.shape.map((d, i) => (i === dim ? k : d));
-    const { device } = self;
-    return [empty(shape, { dtype: self.dtype, device }), empty(shape, { dtype: "i64", device })];
-  }
-  if (n <= LONGEST) return sortTiles(rowMajor(self), dim, k, descending);
   const last = self.ndim - 1;
-  const x = rowMajor(dim === last ? self : (callOperator("transpose.int", self, dim, last) as Tensor));
-  return radixSort(x, x.numel / n, n, descending).map((t) => {
-    const whole = t.view(x.shape);
-    const part = k === n ? whole : (callOperator("narrow", whole, last, 0, k) as Tensor);
-    return rowMajor(dim === last ? part : (callOperator("transpose.int", part, dim, last) as Tensor));
+  const turn = (t: Tensor): Tensor =>
+    rowMajor(dim === last ? t : (callOperator("transpose.int", t, dim, last) as Tensor));
+  return scope(() => {
+    const x = turn(self);
+    const results = run(x, x.numel / self.shape[dim]!);
+    return results.map((t) => {
+      const back = turn(rowMajor(t).view([...x.shape.slice(0, -1), t.shape[1]!]));
+      return reshaped(back, back.shape);
+    });
   }) as [Tensor, Tensor];
+}
+
+/**
+ * The elements along `dim` in order (NaN as the largest), and the i64 places that they came from; equal elements keep
+ * their order.
+ */
+export function sortAlong(self: Tensor, dim: number, descending: boolean): [Tensor, Tensor] {
+  const n = self.shape[dim] ?? 1;
+  if (self.numel === 0) return nothing(self, dim, n);
+  if (n <= LONGEST) return sortTiles(rowMajor(self), dim, n, descending);
+  return byRows(self, dim, (x, rows) => radixSort(x, rows, n, descending));
+}
+
+/** The first `k` of {@link sortAlong}. */
+export function topkAlong(self: Tensor, dim: number, descending: boolean, k: number): [Tensor, Tensor] {
+  const n = self.shape[dim] ?? 1;
+  if (self.numel === 0 || k === 0) return nothing(self, dim, k);
+  if (n <= LONGEST) return sortTiles(rowMajor(self), dim, k, descending);
+  return byRows(self, dim, (x, rows) => {
+    if (blockOf(n, k) > 0)
+      return topkRows(x, rows, n, k, descending, (best, k) => topkAlong(best, 1, descending, k));
+    const [values, indices] = radixSort(x, rows, n, descending);
+    return [values.narrow(1, 0, k), indices.narrow(1, 0, k)];
+  });
 }

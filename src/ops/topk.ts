@@ -2,7 +2,7 @@
 
 import { type Method, normalizeDim, type Operator, operator, type Tensor } from "../tensor/index.js";
 import { backTo } from "./sort.js";
-import { sortAlong } from "./sort-kernels.js";
+import { topkAlong } from "./sort-kernels.js";
 
 declare module "../tensor/tensor.js" {
   interface Tensor {
@@ -32,7 +32,7 @@ export const topk: Operator<
     const d = normalizeDim(dim, self.ndim);
     const n = self.shape[d] ?? 1;
     if (!(k >= 0 && k <= n)) throw new RangeError(`topk: k is ${k}, but dimension ${dim} has ${n} elements`);
-    return sortAlong(self, d, largest, k);
+    return topkAlong(self, d, largest, k);
   },
   derivative: {
     save: (_args, outputs) => [outputs[1]!],

@@ -122,6 +122,7 @@ describe.each(chips)("on $name", ({ run }) => {
       }
       for (const [r, c, k] of [
         [1, 64, 4],
+        [1, 256, 32],
         [4, 16, 1],
         [2, 8, 8],
       ] as const) {

@@ -105,43 +105,66 @@ class LineSorter {
   }
 
   /** Whether `x` must stand before `y` whatever their places are. */
-  private before(x: Operand, y: Operand): Operand {
-    return this.e.op(`${this.descending ? "gt" : "lt"}${this.signed ? "S" : "U"}`, "mask", 1, [x, y]);
+  private before(x: Operand, y: Operand, lanes = 1): Operand {
+    return this.e.op(`${this.descending ? "gt" : "lt"}${this.signed ? "S" : "U"}`, "mask", lanes, [x, y]);
   }
 
-  /** Each element moves up an ordered list of at most `limit` elements until one is not behind it. */
+  /**
+   * Each element moves up an ordered list of at most `limit` elements until one is not behind it. Where the list is
+   * full, whole vectors of keys that all stay behind its last element are passed over.
+   */
   private insertion(from: readonly Column[], to: readonly Column[]): void {
-    const { e, limit } = this;
-    e.loop(0, this.length, 1, (i) => {
-      const element = from.map((c) => this.read(c, i));
-      const key = element[0]!;
-      const hole = e.reg("i32");
-      e.assign(hole, limit < this.length ? this.i32("minS", i, limit - 1) : i);
-      const put = (): void => {
-        const cond: Stmt[] = [];
-        const test = e.inside(cond, () => {
-          const above = this.i32("maxS", this.i32("sub", hole, 1), 0);
-          return e.op("and", "mask", 1, [
-            e.op("gtS", "mask", 1, [hole, 0]),
-            this.before(key, this.read(to[0]!, above)),
-          ]);
-        });
-        const body: Stmt[] = [];
-        e.inside(body, () => {
-          const above = this.i32("sub", hole, 1);
-          for (const c of to) this.write(c, hole, this.read(c, above));
-          e.assign(hole, above);
-        });
-        e.out.push({ s: "while", cond, test, body });
-        to.forEach((c, k) => {
-          this.write(c, hole, element[k]!);
-        });
-      };
-      if (limit === this.length) put();
+    const { e, limit, length } = this;
+    const keys = from[0]!;
+    const { kind } = keys.cell;
+    let lanes = e.vectorBytes / (is64Kind(kind) ? 8 : 4);
+    if (keys.step !== 1 || length % lanes !== 0) lanes = 1;
+    const full = Math.min(length, Math.max(limit, lanes));
+    const worst = (): Operand => this.read(to[0]!, limit - 1);
+    e.loop(0, full, 1, (i) => {
+      const put = (): void => this.insert(from, to, i, limit < full ? this.i32("minS", i, limit - 1) : i);
+      if (limit === full) put();
       else
         e.when(e.op("ltS", "mask", 1, [i, limit]), put, () =>
-          e.when(this.before(key, this.read(to[0]!, limit - 1)), put),
+          e.when(this.before(this.read(keys, i), worst()), put),
         );
+    });
+    e.loop(full, length, lanes, (i) => {
+      const each = (k: Operand): void =>
+        e.when(this.before(this.read(keys, k), worst()), () => this.insert(from, to, k, limit - 1));
+      if (lanes === 1) {
+        each(i);
+        return;
+      }
+      const vector = frameLoad(e, kind, this.frame.mem(keys.cell), this.at(keys, i), lanes);
+      const better = this.before(vector, e.splat(worst(), lanes), lanes);
+      e.when(e.op("any", "mask", 1, [better]), () => e.loop(0, lanes, 1, (k) => each(this.i32("add", i, k))));
+    });
+  }
+
+  /** Element `i` goes into the list, whose elements from its place to `hole` move down. */
+  private insert(from: readonly Column[], to: readonly Column[], i: Operand, hole: Operand): void {
+    const { e } = this;
+    const element = from.map((c) => this.read(c, i));
+    const place = e.reg("i32");
+    e.assign(place, hole);
+    const cond: Stmt[] = [];
+    const test = e.inside(cond, () => {
+      const above = this.i32("maxS", this.i32("sub", place, 1), 0);
+      return e.op("and", "mask", 1, [
+        e.op("gtS", "mask", 1, [place, 0]),
+        this.before(element[0]!, this.read(to[0]!, above)),
+      ]);
+    });
+    const body: Stmt[] = [];
+    e.inside(body, () => {
+      const above = this.i32("sub", place, 1);
+      for (const c of to) this.write(c, place, this.read(c, above));
+      e.assign(place, above);
+    });
+    e.out.push({ s: "while", cond, test, body });
+    to.forEach((c, k) => {
+      this.write(c, place, element[k]!);
     });
   }
 
