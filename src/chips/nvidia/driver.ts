@@ -148,6 +148,7 @@ export class CudaDriver implements Driver {
     this.check();
     if (!(exe instanceof CudaExecutable) || exe.owner !== this)
       throw new Error("kernel is not of this nvidia chip");
+    if (gridX * gridY * gridZ === 0) return;
     const { slots, sizes, meta } = exe;
     const { words } = this;
     const per = meta.programsPerGroup;
