@@ -228,7 +228,6 @@ export class WasmDriver implements Driver {
     kernel.run = this.instantiate(optimiseModule(kernel.marked));
     kernel.id = ++this.kernels;
     kernel.codeBytes = kernel.marked.length;
-    kernel.programTime = kernel.meta.nanoseconds;
   }
 
   private writeArgs(

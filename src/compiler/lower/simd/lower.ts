@@ -33,6 +33,8 @@ export class Unit {
   readonly scalars = new Map<Value, Operand>();
   /** The tiles in the frame. */
   readonly cells = new Map<Value, Cell>();
+  /** Those that a later step of their block writes: until then regions compute them anew. */
+  readonly unwritten = new Set<Value>();
   private readonly params: readonly Value[];
 
   constructor(
@@ -53,7 +55,6 @@ export class Unit {
 /** One block: its plan, and what emits its steps. */
 export class BlockCode {
   readonly plan: BlockPlan;
-  readonly homes: ReadonlyMap<Value, number>;
   /** The cells that copies go to where it is not their target's. */
   readonly copies: ReadonlyMap<object, Cell>;
   private readonly moves: readonly Move[];
@@ -66,8 +67,9 @@ export class BlockCode {
     carried: readonly (Value | undefined)[],
   ) {
     this.plan = new BlockPlan(block, unit.ids, unit.costs);
-    this.homes = settle(this.plan);
-    const { moves, copies } = assignCells(this.plan, this.homes, unit.cells, unit.frame, carried, unit.shape);
+    const homes = settle(this.plan);
+    for (const v of homes.keys()) unit.unwritten.add(v);
+    const { moves, copies } = assignCells(this.plan, homes, unit.cells, unit.frame, carried, unit.shape);
     this.moves = moves;
     this.copies = copies;
     this.waiting = [...this.plan.scalars];
@@ -81,6 +83,7 @@ export class BlockCode {
       this.emitScalars(Math.ceil(step.at));
       if (step.space) new Nest(this, step).emit();
       else this.emitOp(step.op!);
+      for (const root of step.roots) if (root.kind === "keep") unit.unwritten.delete(root.value);
     }
     unit.frame.tick();
     this.emitScalars(Number.POSITIVE_INFINITY);

@@ -71,11 +71,8 @@ export class Nest {
   /** The cell that the value is read from in this step, if it stands in the frame by now. */
   cellOf(v: Value): Cell | undefined {
     // What needs no memory is computed again: that keeps offsets affine.
-    if (this.code.unit.costs.isCheap(v)) return undefined;
-    const home = this.code.homes.get(v);
-    return home !== undefined && this.code.plan.owns(v) && home >= this.step.at
-      ? undefined
-      : this.code.unit.cells.get(v);
+    const { costs, unwritten, cells } = this.code.unit;
+    return costs.isCheap(v) || unwritten.has(v) ? undefined : cells.get(v);
   }
 
   emit(): void {

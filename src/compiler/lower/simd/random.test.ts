@@ -36,7 +36,8 @@ describe("random programs", () => {
   it("small ones", () => {
     fc.assert(
       fc.property(fc.nat(1 << 30), (seed) => check(seed, 4, false)),
-      { numRuns: 300 },
+      // The example: a branch uses a view that a later step keeps in the frame.
+      { numRuns: 300, examples: [[213473151]] },
     );
   });
   it("larger ones, optimised", () => {
