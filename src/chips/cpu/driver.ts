@@ -5,6 +5,8 @@ import type { Artifact } from "../../compiler/target.js";
 import { REPORT_WORDS, type ReportSite } from "../../compiler/passes/index.js";
 import type { MemKind, RegKind } from "../../compiler/lower/simd/form.js";
 import { type DeviceBuffer, type Driver, type Executable, OutOfMemoryError } from "../../runtime/driver.js";
+import { ArgumentBlock, BUFFER, scalarCode } from "../../runtime/argument-block.js";
+import { OwnedBuffer, OwnedBuffers, showBytes } from "../../runtime/owned-buffers.js";
 import { Reports } from "../../runtime/reports.js";
 import { libraryFile } from "./files.js";
 import type { Native } from "./native.js";
@@ -22,18 +24,6 @@ export interface KernelMeta {
   readonly reports?: readonly ReportSite[];
 }
 
-class CpuBuffer implements DeviceBuffer {
-  constructor(
-    readonly bytes: number,
-    /** 0 once it is freed. */
-    public address: number,
-    readonly owner: CpuDriver,
-  ) {}
-}
-
-// How a parameter is written into its slot.
-const [BUFFER, I32, I64, F32, F64] = [0, 1, 2, 3, 4] as const;
-const SLOT: Readonly<Record<RegKind, number>> = { i32: I32, mask: I32, i64: I64, f32: F32, f64: F64 };
 /** The slot of the first parameter in the launch block. */
 const FIRST = LAUNCH.args + ARGUMENT_SLOTS;
 
@@ -50,23 +40,15 @@ class CpuExecutable implements Executable {
     this.name = meta.name;
     this.reports = meta.reports;
     const params = meta.reports ? meta.params.slice(0, -1) : meta.params;
-    this.slots = params.map(([what, kind]) => (what === "buffer" ? BUFFER : SLOT[kind]));
+    this.slots = params.map(([what, kind]) => (what === "buffer" ? BUFFER : scalarCode(kind)));
     this.sizes = params.map(([what, kind]) => (what === "buffer" ? bytesOf(kind) : 0));
   }
 }
 
-const showBytes = (n: number): string =>
-  n < 1 << 20 ? `${n} bytes` : `${n} bytes (${(n / 2 ** 30).toFixed(n < 2 ** 30 ? 3 : 1)} GiB)`;
-
 export class CpuDriver implements Driver {
   private pool: number;
-  private readonly words: Uint32Array;
-  private readonly ints: Int32Array;
-  private readonly bigs: BigInt64Array;
-  private readonly floats: Float32Array;
-  private readonly doubles: Float64Array;
-  private readonly live = new Set<CpuBuffer>();
-  private allocated = 0;
+  private readonly block: ArgumentBlock;
+  private readonly buffers = new OwnedBuffers("cpu");
   private reports:
     | { readonly address: number; readonly words: Int32Array; readonly read: Reports }
     | undefined;
@@ -77,34 +59,24 @@ export class CpuDriver implements Driver {
   ) {
     this.pool = native.open(threads);
     if (!this.pool) throw new OutOfMemoryError("the cpu chip cannot allocate its thread pool");
-    const block = native.block(this.pool);
-    this.words = new Uint32Array(block);
-    this.ints = new Int32Array(block);
-    this.bigs = new BigInt64Array(block);
-    this.floats = new Float32Array(block);
-    this.doubles = new Float64Array(block);
+    this.block = new ArgumentBlock(native.block(this.pool));
   }
 
   alloc(bytes: number): DeviceBuffer {
     this.check();
-    if (!Number.isSafeInteger(bytes) || bytes < 0) throw new RangeError(`cannot allocate ${bytes} bytes`);
+    this.buffers.checkSize(bytes);
     const address = this.native.alloc(Math.max(bytes, 64));
     if (!address)
       throw new OutOfMemoryError(
-        `out of memory on the cpu chip: ${showBytes(bytes)} wanted, ${showBytes(this.allocated)} in use by it`,
+        `out of memory on the cpu chip: ${showBytes(bytes)} wanted, ${showBytes(this.buffers.allocated)} in use by it`,
       );
-    const buffer = new CpuBuffer(bytes, address, this);
-    this.live.add(buffer);
-    this.allocated += bytes;
-    return buffer;
+    return this.buffers.add(bytes, address);
   }
 
   free(buffer: DeviceBuffer): void {
     const b = this.own(buffer);
-    this.native.free(b.address);
-    b.address = 0;
-    this.live.delete(b);
-    this.allocated -= b.bytes;
+    this.native.free(b.handle);
+    this.buffers.remove(b);
   }
 
   write(dst: DeviceBuffer, byteOffset: number, src: Uint8Array): void {
@@ -156,46 +128,36 @@ export class CpuDriver implements Driver {
     offsets: readonly number[],
   ): void {
     this.check();
-    if (!(exe instanceof CpuExecutable) || exe.owner !== this) throw foreign("kernel");
+    if (!(exe instanceof CpuExecutable) || exe.owner !== this) throw this.buffers.foreign("kernel");
     const programs = gridX * gridY * gridZ;
     if (!(programs <= Number.MAX_SAFE_INTEGER))
       throw new RangeError(`${exe.name}: a grid of ${programs} programs`);
     const { slots } = exe;
-    this.putAddress(LAUNCH.executable, exe.address);
-    this.putAddress(LAUNCH.programs, programs);
-    this.putAddress(LAUNCH.args, gridX);
-    this.putAddress(LAUNCH.args + 1, gridY);
-    this.putAddress(LAUNCH.args + 2, gridZ);
+    const { block } = this;
+    block.putWhole(LAUNCH.executable, exe.address);
+    block.putWhole(LAUNCH.programs, programs);
+    block.putWhole(LAUNCH.args, gridX);
+    block.putWhole(LAUNCH.args + 1, gridY);
+    block.putWhole(LAUNCH.args + 2, gridZ);
     for (let i = 0, at = FIRST; i < slots.length; i++, at++) {
       const v = values[i]!;
-      switch (slots[i]) {
-        case BUFFER: {
-          if (!(v instanceof CpuBuffer) || v.owner !== this) throw foreign(`argument ${i} of ${exe.name}`);
-          if (v.address === 0) throw freed(`argument ${i} of ${exe.name}`);
-          this.putAddress(at, v.address + offsets[i]! * exe.sizes[i]!);
-          break;
-        }
-        case I32:
-          this.ints[at * 2] = Number(v);
-          break;
-        case I64:
-          this.bigs[at] = BigInt(v as number | bigint);
-          break;
-        case F32:
-          this.floats[at * 2] = Number(v);
-          break;
-        case F64:
-          this.doubles[at] = Number(v);
-          break;
-      }
+      const code = slots[i]!;
+      if (code === BUFFER) block.putWhole(at, this.addressOf(v, i, exe) + offsets[i]! * exe.sizes[i]!);
+      else block.putScalar(at, code, v as number | bigint);
     }
-    if (exe.reports) this.putAddress(FIRST + slots.length, this.reporting().address);
+    if (exe.reports) block.putWhole(FIRST + slots.length, this.reporting().address);
     if (this.native.launch(this.pool) !== 0)
       throw new OutOfMemoryError(`out of memory on the cpu chip: no scratch for the threads of ${exe.name}`);
     if (exe.reports) {
       const { read, words } = this.reporting();
       read.drain(exe.name, exe.reports, words, [gridX, gridY, gridZ]);
     }
+  }
+
+  /** The address of a buffer argument. The message for a wrong one is made only then. */
+  private addressOf(v: unknown, i: number, exe: CpuExecutable): number {
+    if (v instanceof OwnedBuffer && v.owner === this.buffers && v.handle !== 0) return v.handle;
+    return this.buffers.own(v, `argument ${i} of ${exe.name}`).handle;
   }
 
   /** Memory for what kernels report, made for the first that does. */
@@ -211,7 +173,7 @@ export class CpuDriver implements Driver {
 
   /** Where a byte of a buffer stands in this process: for libraries that work on the same memory. */
   address(buffer: DeviceBuffer, byteOffset: number): number {
-    return this.own(buffer).address + byteOffset;
+    return this.own(buffer).handle + byteOffset;
   }
 
   /** Launches have run when they return. */
@@ -226,37 +188,24 @@ export class CpuDriver implements Driver {
 
   close(): void {
     if (!this.pool) return;
-    for (const b of [...this.live]) this.free(b);
+    for (const b of this.buffers.all()) this.free(b);
     if (this.reports) this.native.free(this.reports.address);
     this.reports = undefined;
     this.native.close(this.pool);
     this.pool = 0;
   }
 
-  /** An integer up to 2^53 into a slot. Typed arrays take the low 32 bits of what they are given. */
-  private putAddress(slot: number, value: number): void {
-    this.words[slot * 2] = value;
-    this.words[slot * 2 + 1] = value / 4294967296;
-  }
-
   private check(): void {
     if (!this.pool) throw new Error("the cpu chip is closed");
   }
 
-  private own(buffer: DeviceBuffer): CpuBuffer {
+  private own(buffer: DeviceBuffer): OwnedBuffer {
     this.check();
-    if (!(buffer instanceof CpuBuffer) || buffer.owner !== this) throw foreign("buffer");
-    if (!buffer.address) throw freed("this buffer");
-    return buffer;
+    return this.buffers.own(buffer);
   }
 
   private range(buffer: DeviceBuffer, offset: number, bytes: number, what: string): number {
-    const b = this.own(buffer);
-    if (!(offset >= 0 && bytes >= 0 && offset + bytes <= b.bytes))
-      throw new RangeError(`cannot ${what} ${bytes} bytes at ${offset} of a buffer of ${b.bytes}`);
-    return b.address + offset;
+    this.check();
+    return this.buffers.range(buffer, offset, bytes, what).handle + offset;
   }
 }
-
-const foreign = (what: string): Error => new Error(`${what} is not of this cpu chip`);
-const freed = (what: string): Error => new Error(`${what} is freed`);

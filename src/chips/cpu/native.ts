@@ -2,6 +2,7 @@
 // Addresses are numbers: user addresses have at most 52 bits.
 
 import { hashHex } from "../../runtime/hash.js";
+import { loadKoffi } from "../../runtime/koffi.js";
 import { builtin } from "../../runtime/platform.js";
 import { type Compiler, compileLibrary, libraryFlags } from "./compiler.js";
 import { cpuFolder, writeAtomic } from "./files.js";
@@ -24,19 +25,6 @@ export interface Native {
   view(address: number, bytes: number): ArrayBuffer;
   /** The launch block of a pool, as memory shared with it; invalid once the pool is closed. */
   block(pool: number): ArrayBuffer;
-}
-
-export interface Koffi {
-  load(path: string): {
-    func(name: string, result: string, args: readonly string[]): (...args: unknown[]) => unknown;
-  };
-  view(address: unknown, bytes: number): ArrayBuffer;
-}
-
-/** koffi, loaded when first needed so that bundles for browsers do not hold it. Throws what loading it throws. */
-export function loadKoffi(): Koffi {
-  const require = builtin("node:module")!.createRequire(import.meta.url);
-  return require("koffi") as Koffi;
 }
 
 /** The path of the compiled C runtime; compiles it if the cache has none. Throws CompileError. */

@@ -1,7 +1,8 @@
 // The CUDA driver API as TypeScript functions, bound through koffi: no toolkit, only what an NVIDIA driver installs.
 // Knows nothing of kernels or tensors. Handles and addresses are numbers (user addresses have at most 52 bits).
 
-import { builtin } from "../../runtime/platform.js";
+import { type Koffi, loadKoffi } from "../../runtime/koffi.js";
+import { isNode } from "../../runtime/platform.js";
 
 /** Status codes that callers tell apart (CUresult in cuda.h). */
 export const CUDA_SUCCESS = 0;
@@ -183,14 +184,6 @@ const SIGNATURES: Readonly<Record<keyof CudaApi, readonly string[]>> = {
   ],
 };
 
-interface Koffi {
-  load(path: string): {
-    func(name: string, result: string, args: readonly string[]): (...args: unknown[]) => unknown;
-  };
-  view(address: unknown, bytes: number): ArrayBuffer;
-  address(pointer: unknown): bigint;
-}
-
 /** The bound library. */
 export interface Cuda {
   /** Calls return a status that the caller must look at; most callers want {@link Cuda.check}. */
@@ -225,11 +218,10 @@ export function openCuda(): Cuda {
 }
 
 function bindCuda(): Cuda {
-  const require = builtin("node:module")?.createRequire(import.meta.url);
-  if (!require) throw new NoCudaError("the nvidia chip needs Node", "Run it in Node 20.19 or newer");
+  if (!isNode) throw new NoCudaError("the nvidia chip needs Node", "Run it in Node 20.19 or newer");
   let koffi: Koffi;
   try {
-    koffi = require("koffi") as Koffi;
+    koffi = loadKoffi();
   } catch {
     throw new NoCudaError("the npm package koffi is not installed", "`npm install koffi`");
   }

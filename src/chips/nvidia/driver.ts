@@ -3,11 +3,10 @@
 
 import type { Artifact } from "../../compiler/target.js";
 import type { CapturedWork, DeviceBuffer, Driver, Executable } from "../../runtime/driver.js";
+import { ArgumentBlock, BUFFER, type ScalarKind, scalarCode } from "../../runtime/argument-block.js";
+import { OwnedBuffer } from "../../runtime/owned-buffers.js";
 import type { CudaContext } from "./context.js";
-import { CudaBuffer, CudaMemory } from "./memory.js";
-
-/** A scalar's place in the argument block; `i32` also stands for what is narrower. */
-export type ScalarKind = "i32" | "i64" | "f32" | "f64";
+import { CudaMemory } from "./memory.js";
 
 /** What the driver must know of a kernel; stands in the artifact's meta. */
 export interface KernelMeta {
@@ -24,13 +23,10 @@ export interface KernelMeta {
   readonly params: readonly (readonly ["buffer", number] | readonly ["scalar", ScalarKind])[];
 }
 
-const [BUFFER, I32, I64, F32, F64] = [0, 1, 2, 3, 4] as const;
-const SLOT: Readonly<Record<ScalarKind, number>> = { i32: I32, i64: I64, f32: F32, f64: F64 };
-
 /** Layout of the pinned block, in bytes: CUlaunchConfig, the `extra` list, the size, then the arguments. */
 const BLOCK = { config: 0, extra: 64, size: 128, args: 192, bytes: 192 + 4096 } as const;
 /** CU_LAUNCH_PARAM_BUFFER_POINTER and _SIZE. */
-const [EXTRA_END, EXTRA_POINTER, EXTRA_SIZE] = [0n, 1n, 2n];
+const [EXTRA_END, EXTRA_POINTER, EXTRA_SIZE] = [0, 1, 2];
 /** CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES; up to 48 KiB need no leave. */
 const MAX_DYNAMIC_SHARED = 8;
 const FREE_SHARED = 48 << 10;
@@ -48,44 +44,36 @@ class CudaExecutable implements Executable {
     readonly owner: CudaDriver,
   ) {
     this.name = meta.name;
-    this.slots = meta.params.map(([what, kind]) => (what === "buffer" ? BUFFER : SLOT[kind]));
+    this.slots = meta.params.map(([what, kind]) => (what === "buffer" ? BUFFER : scalarCode(kind)));
     this.sizes = meta.params.map(([what, size]) => (what === "buffer" ? size : 0));
   }
 }
 
 export class CudaDriver implements Driver {
   private readonly memory: CudaMemory;
-  private readonly block: number;
-  private readonly words: Uint32Array;
-  private readonly ints: Int32Array;
-  private readonly bigs: BigInt64Array;
-  private readonly floats: Float32Array;
-  private readonly doubles: Float64Array;
+  /** The address of the pinned block, and the block. */
+  private readonly address: number;
+  private readonly block: ArgumentBlock;
   private readonly loaded: CudaExecutable[] = [];
   private open = true;
 
   constructor(private readonly context: CudaContext) {
     this.memory = new CudaMemory(context);
-    this.block = context.out((o) => context.api.cuMemHostAlloc(o, BLOCK.bytes, 0), "pin the argument block");
-    const block = context.cuda.view(this.block, BLOCK.bytes);
-    this.words = new Uint32Array(block);
-    this.ints = new Int32Array(block);
-    this.bigs = new BigInt64Array(block);
-    this.floats = new Float32Array(block);
-    this.doubles = new Float64Array(block);
-    this.words.fill(0);
-    this.putAddress((BLOCK.config + 32) / 8, context.stream);
-    const at = BLOCK.extra / 8;
-    this.bigs.set(
-      [
-        EXTRA_POINTER,
-        BigInt(this.block + BLOCK.args),
-        EXTRA_SIZE,
-        BigInt(this.block + BLOCK.size),
-        EXTRA_END,
-      ],
-      at,
+    this.address = context.out(
+      (o) => context.api.cuMemHostAlloc(o, BLOCK.bytes, 0),
+      "pin the argument block",
     );
+    this.block = new ArgumentBlock(context.cuda.view(this.address, BLOCK.bytes));
+    this.block.words.fill(0);
+    this.block.putWhole((BLOCK.config + 32) / 8, context.stream);
+    const extra = [
+      EXTRA_POINTER,
+      this.address + BLOCK.args,
+      EXTRA_SIZE,
+      this.address + BLOCK.size,
+      EXTRA_END,
+    ];
+    extra.forEach((value, i) => void this.block.putWhole(BLOCK.extra / 8 + i, value));
   }
 
   alloc(bytes: number): DeviceBuffer {
@@ -146,11 +134,11 @@ export class CudaDriver implements Driver {
     offsets: readonly number[],
   ): void {
     this.check();
-    if (!(exe instanceof CudaExecutable) || exe.owner !== this)
-      throw new Error("kernel is not of this nvidia chip");
+    if (!(exe instanceof CudaExecutable) || exe.owner !== this) throw this.memory.buffers.foreign("kernel");
     if (gridX * gridY * gridZ === 0) return;
     const { slots, sizes, meta } = exe;
-    const { words } = this;
+    const { block } = this;
+    const { words } = block;
     const per = meta.programsPerGroup;
     words[0] = per === 1 ? gridX : Math.ceil(gridX / per);
     words[1] = gridY;
@@ -163,34 +151,21 @@ export class CudaDriver implements Driver {
     words[BLOCK.args / 4 + slots.length * 2] = gridX;
     for (let i = 0, at = BLOCK.args / 8; i < slots.length; i++, at++) {
       const v = values[i]!;
-      switch (slots[i]) {
-        case BUFFER:
-          this.putAddress(at, this.addressOf(v, i, exe) + offsets[i]! * sizes[i]!);
-          break;
-        case I32:
-          this.ints[at * 2] = Number(v);
-          break;
-        case I64:
-          this.bigs[at] = BigInt(v as number | bigint);
-          break;
-        case F32:
-          this.floats[at * 2] = Number(v);
-          break;
-        case F64:
-          this.doubles[at] = Number(v);
-          break;
-      }
+      const code = slots[i]!;
+      if (code === BUFFER) block.putWhole(at, this.addressOf(v, i, exe) + offsets[i]! * sizes[i]!);
+      else block.putScalar(at, code, v as number | bigint);
     }
     const { context } = this;
     context.launched(meta.name);
-    const status = context.api.cuLaunchKernelEx(this.block, exe.fn, 0, this.block + BLOCK.extra);
+    const status = context.api.cuLaunchKernelEx(this.address, exe.fn, 0, this.address + BLOCK.extra);
     if (status !== 0) context.check(status, `launch ${meta.name} with ${meta.threads} threads a program`);
     if (context.synchronous && !context.capturing) context.synchronize(`run ${meta.name}`);
   }
 
   private addressOf(v: unknown, i: number, exe: CudaExecutable): number {
-    if (v instanceof CudaBuffer && v.owner === this.memory && v.address !== 0) return v.address;
-    return this.memory.own(v, `argument ${i} of ${exe.name}`).address;
+    const { buffers } = this.memory;
+    if (v instanceof OwnedBuffer && v.owner === buffers && v.handle !== 0) return v.handle;
+    return buffers.own(v, `argument ${i} of ${exe.name}`).handle;
   }
 
   beginCapture(): void {
@@ -237,18 +212,12 @@ export class CudaDriver implements Driver {
       this.memory.close();
     } finally {
       this.open = false;
-      api.cuMemFreeHost(this.block);
+      api.cuMemFreeHost(this.address);
       this.context.close();
     }
   }
 
   private check(): void {
     if (!this.open) throw new Error("the nvidia chip is closed");
-  }
-
-  /** An integer up to 2^53 into a slot of 8 bytes. */
-  private putAddress(slot: number, value: number): void {
-    this.words[slot * 2] = value;
-    this.words[slot * 2 + 1] = value / 4294967296;
   }
 }

@@ -2,18 +2,9 @@
 // The runtime's pool stands above it and keeps freed buffers for reuse.
 
 import { type DeviceBuffer, OutOfMemoryError } from "../../runtime/driver.js";
+import { type OwnedBuffer, OwnedBuffers, showBytes } from "../../runtime/owned-buffers.js";
 import type { CudaContext } from "./context.js";
 import { CUDA_ERROR_OUT_OF_MEMORY } from "./cuda.js";
-
-export class CudaBuffer implements DeviceBuffer {
-  constructor(
-    readonly bytes: number,
-    /** 0 once it is freed. */
-    public address: number,
-    readonly owner: CudaMemory,
-    readonly pooled: boolean,
-  ) {}
-}
 
 /** A pinned piece of host memory. `event` guards its last use by the copy engine. */
 interface Staging {
@@ -30,14 +21,13 @@ const CHUNKS = 4;
 /** Larger reads go straight into pageable memory: pinning that much costs more than it saves. */
 const PINNED_READ = 64 << 20;
 
-const gib = (n: number): string => `${n} bytes (${(n / 2 ** 30).toFixed(2)} GiB)`;
-
 export class CudaMemory {
-  private readonly live = new Set<CudaBuffer>();
+  readonly buffers = new OwnedBuffers("nvidia");
+  /** Buffers that are not the stream's: made while a graph was captured, or by a driver without memory pools. */
+  private readonly plain = new WeakSet<OwnedBuffer>();
   private readonly writes: Staging[] = [];
   private readonly reads = new Map<number, Staging[]>();
   private next = 0;
-  private allocated = 0;
   private readonly pools: boolean;
 
   constructor(private readonly context: CudaContext) {
@@ -54,8 +44,8 @@ export class CudaMemory {
   }
 
   /** Throws {@link OutOfMemoryError} that says how much was wanted, in use and free. */
-  alloc(bytes: number): CudaBuffer {
-    if (!Number.isSafeInteger(bytes) || bytes < 0) throw new RangeError(`cannot allocate ${bytes} bytes`);
+  alloc(bytes: number): OwnedBuffer {
+    this.buffers.checkSize(bytes);
     const { api, stream } = this.context;
     // A capture may only see memory that outlives it, so not the stream's own.
     const pooled = this.pools && !this.context.capturing;
@@ -64,9 +54,8 @@ export class CudaMemory {
     const status = pooled ? api.cuMemAllocAsync(cell, size, stream) : api.cuMemAlloc_v2(cell, size);
     if (status === CUDA_ERROR_OUT_OF_MEMORY) throw this.exhausted(bytes);
     this.context.check(status, `allocate ${bytes} bytes`);
-    const buffer = new CudaBuffer(bytes, Number(cell[0]!), this, pooled);
-    this.live.add(buffer);
-    this.allocated += bytes;
+    const buffer = this.buffers.add(bytes, Number(cell[0]!));
+    if (!pooled) this.plain.add(buffer);
     return buffer;
   }
 
@@ -75,18 +64,16 @@ export class CudaMemory {
     const [free, total] = [new BigInt64Array(1), new BigInt64Array(1)];
     api.cuMemGetInfo_v2(free, total);
     return new OutOfMemoryError(
-      `out of memory on ${device.name}: ${gib(bytes)} wanted, ${gib(this.allocated)} in use by this process, ` +
-        `${gib(Number(free[0]))} of ${gib(Number(total[0]))} free`,
+      `out of memory on ${device.name}: ${showBytes(bytes)} wanted, ${showBytes(this.buffers.allocated)} in use by this process, ` +
+        `${showBytes(Number(free[0]))} of ${showBytes(Number(total[0]))} free`,
     );
   }
 
   free(buffer: DeviceBuffer): void {
-    const b = this.own(buffer, "buffer");
+    const b = this.buffers.own(buffer);
     const { api, stream } = this.context;
-    const status = b.pooled ? api.cuMemFreeAsync(b.address, stream) : api.cuMemFree_v2(b.address);
-    b.address = 0;
-    this.live.delete(b);
-    this.allocated -= b.bytes;
+    const status = this.plain.has(b) ? api.cuMemFree_v2(b.handle) : api.cuMemFreeAsync(b.handle, stream);
+    this.buffers.remove(b);
     this.context.check(status, "free memory");
   }
 
@@ -180,23 +167,12 @@ export class CudaMemory {
       throw new Error(`cannot ${what} while a graph is captured: do it before, or after`);
   }
 
-  /** The buffer, if it is this GPU's and alive. */
-  own(buffer: unknown, what: string): CudaBuffer {
-    if (!(buffer instanceof CudaBuffer) || buffer.owner !== this)
-      throw new Error(`${what} is not of this nvidia chip`);
-    if (buffer.address === 0) throw new Error(`${what} is freed`);
-    return buffer;
-  }
-
   private range(buffer: DeviceBuffer, offset: number, bytes: number, what: string): number {
-    const b = this.own(buffer, "buffer");
-    if (!(offset >= 0 && bytes >= 0 && offset + bytes <= b.bytes))
-      throw new RangeError(`cannot ${what} ${bytes} bytes at ${offset} of a buffer of ${b.bytes}`);
-    return b.address + offset;
+    return this.buffers.range(buffer, offset, bytes, what).handle + offset;
   }
 
   close(): void {
-    for (const b of [...this.live]) this.free(b);
+    for (const b of this.buffers.all()) this.free(b);
     const { api } = this.context;
     for (const slot of [...this.writes, ...[...this.reads.values()].flat()]) api.cuMemFreeHost(slot.address);
     this.writes.length = 0;

@@ -4,6 +4,8 @@
 import type { MemKind, RegKind } from "../../compiler/lower/simt/index.js";
 import type { Artifact } from "../../compiler/target.js";
 import { type DeviceBuffer, type Driver, type Executable, OutOfMemoryError } from "../../runtime/driver.js";
+import { ArgumentBlock, BUFFER, F32, I32, scalarCode } from "../../runtime/argument-block.js";
+import { OwnedBuffer, OwnedBuffers, showBytes } from "../../runtime/owned-buffers.js";
 import type { ClContext } from "./context.js";
 import { check, type Cl, errorName, isMemoryError } from "./library.js";
 
@@ -19,18 +21,6 @@ export interface KernelMeta {
   readonly params: readonly (readonly ["buffer", MemKind] | readonly ["scalar", RegKind])[];
 }
 
-class ClBuffer implements DeviceBuffer {
-  constructor(
-    readonly bytes: number,
-    /** 0 once it is freed. */
-    public handle: number,
-    readonly owner: OpenClDriver,
-  ) {}
-}
-
-const [BUFFER, I32, I64, F32, F64] = [0, 1, 2, 3, 4] as const;
-const SLOT: Readonly<Record<RegKind, number>> = { i32: I32, mask: I32, i64: I64, f32: F32, f64: F64 };
-
 class ClExecutable implements Executable {
   readonly name: string;
   readonly slots: readonly number[];
@@ -45,52 +35,43 @@ class ClExecutable implements Executable {
   ) {
     this.name = meta.name;
     this.threads = meta.threads;
-    this.slots = meta.params.map(([what, kind]) => (what === "buffer" ? BUFFER : SLOT[kind]));
+    this.slots = meta.params.map(([what, kind]) => (what === "buffer" ? BUFFER : scalarCode(kind)));
     this.last = this.slots.flatMap((s) => (s === BUFFER ? [undefined, undefined] : [undefined]));
   }
 }
 
-const showBytes = (n: number): string =>
-  n < 1 << 20 ? `${n} bytes` : `${n} bytes (${(n / 2 ** 30).toFixed(n < 2 ** 30 ? 3 : 1)} GiB)`;
+/** Bytes of a scalar argument, by its code. */
+const sizeOf = (code: number): number => (code === I32 || code === F32 ? 4 : 8);
 
 export class OpenClDriver implements Driver {
   private readonly cl: Cl;
-  private readonly live = new Set<ClBuffer>();
+  private readonly buffers = new OwnedBuffers("opencl");
   private readonly executables = new Set<ClExecutable>();
-  private allocated = 0;
   private open = true;
   // The argument being set, then the global and the local size of a launch.
-  private readonly block: { buffer: ArrayBuffer; address: number };
-  private readonly ints: Int32Array;
-  private readonly floats: Float32Array;
-  private readonly doubles: Float64Array;
-  private readonly bigs: BigInt64Array;
+  private readonly address: number;
+  private readonly block: ArgumentBlock;
 
   constructor(private readonly context: ClContext) {
     this.cl = context.cl;
-    this.block = this.cl.block(64);
-    this.ints = new Int32Array(this.block.buffer);
-    this.floats = new Float32Array(this.block.buffer);
-    this.doubles = new Float64Array(this.block.buffer);
-    this.bigs = new BigInt64Array(this.block.buffer);
-    this.bigs[7] = 1n;
-    this.bigs[6] = 1n;
+    const { buffer, address } = this.cl.block(64);
+    this.address = address;
+    this.block = new ArgumentBlock(buffer);
+    this.block.putWhole(6, 1);
+    this.block.putWhole(7, 1);
   }
 
   alloc(bytes: number): DeviceBuffer {
     this.check();
-    if (!Number.isSafeInteger(bytes) || bytes < 0) throw new RangeError(`cannot allocate ${bytes} bytes`);
+    this.buffers.checkSize(bytes);
     const { handle, code } = this.context.createBuffer(Math.max(bytes, 64));
     if (code !== 0) {
       if (!isMemoryError(code)) check(code, `allocating ${bytes} bytes`);
       throw new OutOfMemoryError(
-        `out of memory on the opencl chip: ${showBytes(bytes)} wanted, ${showBytes(this.allocated)} in use by it (${errorName(code)})`,
+        `out of memory on the opencl chip: ${showBytes(bytes)} wanted, ${showBytes(this.buffers.allocated)} in use by it (${errorName(code)})`,
       );
     }
-    const buffer = new ClBuffer(bytes, handle, this);
-    this.live.add(buffer);
-    this.allocated += bytes;
-    return buffer;
+    return this.buffers.add(bytes, handle);
   }
 
   free(buffer: DeviceBuffer): void {
@@ -101,9 +82,7 @@ export class OpenClDriver implements Driver {
       exe.last.forEach((x, i) => {
         if (x === b.handle) exe.last[i] = undefined;
       });
-    b.handle = 0;
-    this.live.delete(b);
-    this.allocated -= b.bytes;
+    this.buffers.remove(b);
   }
 
   write(dst: DeviceBuffer, byteOffset: number, src: Uint8Array): void {
@@ -179,22 +158,22 @@ export class OpenClDriver implements Driver {
     offsets: readonly number[],
   ): void {
     this.check();
-    if (!(exe instanceof ClExecutable) || exe.owner !== this) throw foreign("kernel");
+    if (!(exe instanceof ClExecutable) || exe.owner !== this) throw this.buffers.foreign("kernel");
+    if (gridX * gridY * gridZ === 0) return;
     const { slots, kernel, last } = exe;
     for (let i = 0, at = 0; i < slots.length; i++) {
       const v = values[i]!;
       if (slots[i] === BUFFER) {
-        if (!(v instanceof ClBuffer) || v.owner !== this) throw foreign(`argument ${i} of ${exe.name}`);
-        if (v.handle === 0) throw freed(`argument ${i} of ${exe.name}`);
-        if (last[at] !== v.handle) {
-          this.putWhole(v.handle);
+        const handle = this.handleOf(v, i, exe);
+        if (last[at] !== handle) {
+          this.block.putWhole(0, handle);
           this.setArgument(exe, kernel, at, 8);
-          last[at] = v.handle;
+          last[at] = handle;
         }
         at++;
         const offset = offsets[i]!;
         if (last[at] !== offset) {
-          this.putWhole(offset);
+          this.block.putWhole(0, offset);
           this.setArgument(exe, kernel, at, 8);
           last[at] = offset;
         }
@@ -203,16 +182,17 @@ export class OpenClDriver implements Driver {
       }
       const x = v as number | bigint;
       if (!Object.is(last[at], x)) {
-        this.setArgument(exe, kernel, at, this.putScalar(slots[i]!, x));
+        this.block.putScalar(0, slots[i]!, x);
+        this.setArgument(exe, kernel, at, sizeOf(slots[i]!));
         last[at] = x;
       }
       at++;
     }
-    const { address } = this.block;
-    this.putWhole(gridX * exe.threads, 2);
-    this.putWhole(gridY, 3);
-    this.putWhole(gridZ, 4);
-    this.putWhole(exe.threads, 5);
+    const { address, block } = this;
+    block.putWhole(2, gridX * exe.threads);
+    block.putWhole(3, gridY);
+    block.putWhole(4, gridZ);
+    block.putWhole(5, exe.threads);
     const code = this.cl.clEnqueueNDRangeKernel(
       this.context.queue,
       kernel,
@@ -239,37 +219,19 @@ export class OpenClDriver implements Driver {
       this.cl.clReleaseKernel(exe.kernel);
       this.cl.clReleaseProgram(exe.program);
     }
-    for (const b of [...this.live]) this.free(b);
+    for (const b of this.buffers.all()) this.free(b);
     this.open = false;
     this.context.close();
   }
 
-  /** A whole number up to 2^53 into a slot of 8 bytes. */
-  private putWhole(value: number, slot = 0): void {
-    this.ints[slot * 2] = value | 0;
-    this.ints[slot * 2 + 1] = Math.floor(value / 4294967296);
-  }
-
-  /** Puts a scalar at the start of the block and gives its size. */
-  private putScalar(slot: number, x: number | bigint): number {
-    switch (slot) {
-      case I32:
-        this.ints[0] = Number(x);
-        return 4;
-      case I64:
-        this.bigs[0] = BigInt(x);
-        return 8;
-      case F32:
-        this.floats[0] = Number(x);
-        return 4;
-      default:
-        this.doubles[0] = Number(x);
-        return 8;
-    }
+  /** The memory object of a buffer argument. The message for a wrong one is made only then. */
+  private handleOf(v: unknown, i: number, exe: ClExecutable): number {
+    if (v instanceof OwnedBuffer && v.owner === this.buffers && v.handle !== 0) return v.handle;
+    return this.buffers.own(v, `argument ${i} of ${exe.name}`).handle;
   }
 
   private setArgument(exe: ClExecutable, kernel: number, index: number, bytes: number): void {
-    const code = this.cl.clSetKernelArg(kernel, index, bytes, this.block.address);
+    const code = this.cl.clSetKernelArg(kernel, index, bytes, this.address);
     if (code !== 0) check(code, `setting argument ${index} of ${exe.name}`);
   }
 
@@ -284,20 +246,13 @@ export class OpenClDriver implements Driver {
     if (!this.open) throw new Error("the opencl chip is closed");
   }
 
-  private own(buffer: DeviceBuffer): ClBuffer {
+  private own(buffer: DeviceBuffer): OwnedBuffer {
     this.check();
-    if (!(buffer instanceof ClBuffer) || buffer.owner !== this) throw foreign("buffer");
-    if (!buffer.handle) throw freed("this buffer");
-    return buffer;
+    return this.buffers.own(buffer);
   }
 
-  private range(buffer: DeviceBuffer, offset: number, bytes: number, what: string): ClBuffer {
-    const b = this.own(buffer);
-    if (!(offset >= 0 && bytes >= 0 && offset + bytes <= b.bytes))
-      throw new RangeError(`cannot ${what} ${bytes} bytes at ${offset} of a buffer of ${b.bytes}`);
-    return b;
+  private range(buffer: DeviceBuffer, offset: number, bytes: number, what: string): OwnedBuffer {
+    this.check();
+    return this.buffers.range(buffer, offset, bytes, what);
   }
 }
-
-const foreign = (what: string): Error => new Error(`${what} is not of this opencl chip`);
-const freed = (what: string): Error => new Error(`${what} is freed`);

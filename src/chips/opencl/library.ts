@@ -1,7 +1,8 @@
 // libOpenCL bound through koffi: the functions and constants that this chip uses. Handles and addresses are numbers:
 // user addresses have at most 52 bits.
 
-import { builtin } from "../../runtime/platform.js";
+import { type Koffi, loadKoffi } from "../../runtime/koffi.js";
+import { isNode } from "../../runtime/platform.js";
 
 /** What is missing, and how to get it. */
 export class NoOpenClError extends Error {
@@ -13,14 +14,6 @@ export class NoOpenClError extends Error {
     super(message);
   }
 }
-
-interface Koffi {
-  load(path: string): { func(name: string, result: string, args: readonly string[]): KoffiFunction };
-  alloc(type: string, length: number): unknown;
-  address(pointer: unknown): bigint;
-  view(pointer: unknown, bytes: number): ArrayBuffer;
-}
-type KoffiFunction = ((...args: unknown[]) => unknown) & { async(...args: unknown[]): unknown };
 
 const NAMES: Readonly<Record<string, readonly string[]>> = {
   linux: ["libOpenCL.so.1", "libOpenCL.so"],
@@ -80,11 +73,10 @@ export function openCl(): Cl {
 }
 
 function load(): Cl {
-  const module = builtin("node:module");
-  if (!module) throw new NoOpenClError("there is no OpenCL outside Node", "");
+  if (!isNode) throw new NoOpenClError("there is no OpenCL outside Node", "");
   let koffi: Koffi;
   try {
-    koffi = module.createRequire(import.meta.url)("koffi") as Koffi;
+    koffi = loadKoffi();
   } catch (e) {
     throw new NoOpenClError(`koffi does not load: ${(e as Error).message}`, "`npm install koffi`");
   }

@@ -2,7 +2,7 @@
 // decided elsewhere (`runtime/vendor.ts`); this only says what it can take and calls it.
 
 import type { DeviceBuffer, VendorMatmul, VendorMatrix } from "../../../runtime/driver.js";
-import { loadKoffi } from "../native.js";
+import { loadKoffi } from "../../../runtime/koffi.js";
 
 const FILES = ["libopenblas.so.0", "libopenblas.so", "/opt/homebrew/opt/openblas/lib/libopenblas.dylib"];
 /** The values of CBLAS's enumerations. */
