@@ -5,8 +5,8 @@ import { type DType, DTYPES, type Func, isFloat } from "../../compiler/ir/index.
 import { constexpr, i32, ptr } from "../../compiler/lang/index.js";
 import { build, kernel } from "../../compiler/lang/testing/build.js";
 import { lowerSimd } from "../../compiler/lower/simd/lower.js";
-import { type Arg, close } from "../../compiler/lower/simd/testing/compare.js";
-import { randomProgram } from "../../compiler/lower/simd/testing/programs.js";
+import { type Arg, close } from "../../compiler/lower/testing/compare.js";
+import { randomProgram } from "../../compiler/lower/testing/programs.js";
 import { optimize } from "../../compiler/passes/index.js";
 import { prepare } from "../interpreter/program.js";
 import { contents, memory } from "../interpreter/testing/evaluate.js";

@@ -2,7 +2,8 @@
 
 import { describe, it } from "vitest";
 import { buffer, Builder, type DType, DTYPES, Func, isFloat, type Value } from "../../ir/index.js";
-import { type Arg, expectSame } from "./testing/compare.js";
+import type { Arg } from "../testing/compare.js";
+import { expectSame } from "./testing/compare.js";
 
 const FLOATS = [
   0,

@@ -6,9 +6,10 @@ import { build, type Facts, kernel } from "../../lang/testing/build.js";
 import { optimize } from "../../passes/optimize.js";
 import type { DType, Func } from "../../ir/index.js";
 import type { KernelSource } from "../../source.js";
-import { nestedLists } from "./dead.js";
+import { nestedLists } from "../dead.js";
 import type { Form, Stmt } from "./form.js";
-import { type Arg, expectSame } from "./testing/compare.js";
+import type { Arg } from "../testing/compare.js";
+import { expectSame } from "./testing/compare.js";
 
 const lowered = (source: KernelSource, facts: Facts): Func => {
   const func = build(source, facts);

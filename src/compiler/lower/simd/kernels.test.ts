@@ -6,7 +6,8 @@ import { build, type Facts, kernel } from "../../lang/testing/build.js";
 import { optimize } from "../../passes/optimize.js";
 import type { KernelSource } from "../../source.js";
 import type { DType, Func } from "../../ir/index.js";
-import { type Arg, expectSame } from "./testing/compare.js";
+import type { Arg } from "../testing/compare.js";
+import { expectSame } from "./testing/compare.js";
 
 const lowered = (source: KernelSource, facts: Facts): Func => {
   const func = build(source, facts);

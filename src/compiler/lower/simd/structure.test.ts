@@ -7,11 +7,12 @@ import { optimize } from "../../passes/optimize.js";
 import { buffer, Builder, Block, type DType, Func, scalar, type Value } from "../../ir/index.js";
 import type { KernelSource } from "../../source.js";
 import type { Form, Stmt } from "./form.js";
-import { nestedLists } from "./dead.js";
+import { nestedLists } from "../dead.js";
 import { registerBlock, rowBlocks } from "./dot.js";
 import { lowerSimd } from "./lower.js";
 import { showForm } from "./show.js";
-import { type Arg, expectSame, SHAPES } from "./testing/compare.js";
+import type { Arg } from "../testing/compare.js";
+import { expectSame, SHAPES } from "./testing/compare.js";
 
 const lowered = (source: KernelSource, facts: Facts): Func => {
   const func = build(source, facts);

@@ -1,6 +1,7 @@
 // Checks a form: register kinds and lanes of every statement, literals, memory kinds, loop variables.
 
-import { eachOperand, nestedLists } from "./dead.js";
+import { nestedLists } from "../dead.js";
+import { eachOperand } from "./dead.js";
 import type { Form, MemKind, Operand, Reg, RegKind, RegOp, RegType, Stmt } from "./form.js";
 
 /** A statement that breaks the rules of `form.ts`; the message names it. */

@@ -1,5 +1,6 @@
 // Which operands and registers a statement reads and writes, and the removal of statements whose results nobody reads.
 
+import { removeDeadFrom } from "../dead.js";
 import { branch } from "../simd/emit.js";
 import type { Operand, Reg, Stmt } from "./form.js";
 
@@ -79,14 +80,6 @@ export function results(s: Stmt): readonly Reg[] {
   }
 }
 
-/** The lists nested in a statement. */
-export function nestedLists(s: Stmt): readonly (readonly Stmt[])[] {
-  if (s.s === "for") return [s.body];
-  if (s.s === "while") return [s.cond, s.body];
-  if (s.s === "if") return [s.then, s.else];
-  return [];
-}
-
 /** Statements without effect but their results. */
 const isPure = (s: Stmt): boolean =>
   s.s === "op" ||
@@ -95,49 +88,10 @@ const isPure = (s: Stmt): boolean =>
   s.s === "loadMatrix" ||
   (s.s === "matrix" && !s.isAsync);
 
-/** The statements without dead ones. A register is live if a live statement other than its own update reads it. */
-export function removeDead(body: readonly Stmt[]): Stmt[] {
-  const live = new Set<number>();
-  const defs = new Map<number, Stmt[]>();
-  const work: Operand[] = [];
-  const need = (o: Operand): void => {
-    if (typeof o === "object" && !live.has(o.id)) {
-      live.add(o.id);
-      work.push(o);
-    }
-  };
-  const scan = (list: readonly Stmt[]): void => {
-    for (const s of list) {
-      if (isPure(s))
-        for (const r of results(s)) {
-          const known = defs.get(r.id);
-          if (known) known.push(s);
-          else defs.set(r.id, [s]);
-        }
-      else eachOperand(s, need);
-      for (const l of nestedLists(s)) scan(l);
-    }
-  };
-  scan(body);
-  for (let o = work.pop(); o !== undefined; o = work.pop())
-    for (const s of defs.get((o as Reg).id) ?? []) eachOperand(s, need);
-  const keep = (list: readonly Stmt[]): Stmt[] =>
-    list.flatMap((s): Stmt[] => {
-      if (isPure(s)) return results(s).some((r) => live.has(r.id)) ? [s] : [];
-      switch (s.s) {
-        case "for": {
-          const inner = keep(s.body);
-          return inner.length ? [{ ...s, body: inner }] : [];
-        }
-        case "while":
-          return [{ ...s, cond: keep(s.cond), body: keep(s.body) }];
-        case "if": {
-          const [a, b] = [keep(s.then), keep(s.else)];
-          return a.length || b.length ? [branch(s.test, a as never, b as never) as Stmt] : [];
-        }
-        default:
-          return [s];
-      }
-    });
-  return keep(body);
-}
+/** The statements without dead ones. */
+export const removeDead = (body: readonly Stmt[]): Stmt[] =>
+  removeDeadFrom(body, {
+    eachOperand,
+    pureResults: (s) => (isPure(s) ? results(s) : undefined),
+    branch: (test, yes, no) => branch(test as Reg, yes as never, no as never) as Stmt,
+  });

@@ -8,7 +8,7 @@ import { build, type Facts, kernel } from "../../lang/testing/build.js";
 import { optimize } from "../../passes/optimize.js";
 import type { KernelSource } from "../../source.js";
 import { CompileError } from "../../target.js";
-import type { Arg } from "../simd/testing/compare.js";
+import type { Arg } from "../testing/compare.js";
 import { lowerSimt } from "./lower.js";
 import { expectSame, SHAPES } from "./testing/compare.js";
 

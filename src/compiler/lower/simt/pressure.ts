@@ -1,7 +1,8 @@
 // An estimate of the registers that a thread needs at once: the most 32-bit registers alive at one place.
 
 import type { Operand, Reg, Stmt } from "./form.js";
-import { eachOperand, nestedLists, results } from "./dead.js";
+import { nestedLists } from "../dead.js";
+import { eachOperand, results } from "./dead.js";
 
 const wordsOf = (r: Reg): number =>
   r.type.kind === "mask" ? 0 : (r.type.kind === "i64" || r.type.kind === "f64" ? 2 : 1) * r.type.lanes;

@@ -1,6 +1,7 @@
 // Checks what the printers rely on: kinds of operands, sizes of accesses, registers that are assigned before they are read.
 
-import { nestedLists, results } from "./dead.js";
+import { nestedLists } from "../dead.js";
+import { results } from "./dead.js";
 import type { Form, MemKind, Operand, Place, RegKind, Stmt } from "./form.js";
 import type { SimtShape } from "./shape.js";
 

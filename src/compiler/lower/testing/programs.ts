@@ -10,8 +10,8 @@ import {
   isFloat,
   type TileType,
   type Value,
-} from "../../../ir/index.js";
-import { numel, scalar } from "../../../ir/type.js";
+} from "../../ir/index.js";
+import { numel, scalar } from "../../ir/type.js";
 import type { Arg } from "./compare.js";
 
 /** Returns a whole number from 0 to n - 1. */
