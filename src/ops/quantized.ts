@@ -211,7 +211,9 @@ export const quantizedLinear: Operator<QuantizedLinear> = operator({
     const s = rowMajor(scales);
     const byRow = groupSize === 0;
     const GS = byRow ? SUMMED : l.size;
-    const BM = Math.min(ROWS, 2 ** Math.ceil(Math.log2(M)));
+    // Where threads share a sum its order follows from the tile's shape, so rows stay alone there.
+    const { streamsSums } = y.chip.capabilities;
+    const BM = streamsSums ? Math.min(ROWS, 2 ** Math.ceil(Math.log2(M))) : 1;
     rowsByIntegers.launch([Math.ceil(l.N / COLUMNS), Math.ceil(M / BM)], {
       x: rowMajor(input),
       sx: K,

@@ -164,6 +164,10 @@ export function printAtomic(u: PtxUnit, bases: Bases, s: Of<"atomic">): void {
         ? `${s.unsigned ? "u" : "s"}${width}`
         : `b${width}`;
   const name = `atom.${s.order}.${SCOPE[s.scope ?? "chip"]}.${space}.${ATOMIC[s.op] ?? s.op}`;
+  if (s.kind === "u8" && s.op === "cas") {
+    printCas8(u, s, { space, text, name, value, expected: expected! });
+    return;
+  }
   if (s.kind === "u16" && s.op === "cas") {
     printCas16(u, s, under, name, text, value, expected!);
     return;
@@ -171,6 +175,41 @@ export function printAtomic(u: PtxUnit, bases: Bases, s: Of<"atomic">): void {
   const dst = s.dst ? u.reg(s.dst) : u.temp(kind);
   const operands = expected === undefined ? value : `${expected}, ${value}`;
   u.emit(`${under}${name}.${type} ${dst}, ${text}, ${operands};`);
+}
+
+/** A byte is exchanged within its word, as long as the byte is what was expected: other threads may change the rest of the word. */
+function printCas8(
+  u: PtxUnit,
+  s: Of<"atomic">,
+  a: Address & { readonly name: string; readonly value: string; readonly expected: string },
+): void {
+  const wide = a.space === "global";
+  const [at, low] = [u.temp(wide ? "i64" : "i32"), u.temp("i32")];
+  const [again, done] = [u.newLabel("cas"), u.newLabel("end")];
+  const bits = wide ? "64" : "32";
+  const [, base, plus] = /^\[(.*?)(?:\+(-?\d+))?\]$/.exec(a.text)!;
+  const skip = guard(u, s.mask);
+  // Under a mask the whole loop is.
+  if (skip) u.emit(`${skip.replace("@", "@!")}bra ${done};`);
+  u.emit(`add.s${bits} ${at}, ${base}, ${plus ?? 0};`);
+  u.emit(wide ? `cvt.u32.u64 ${low}, ${at};` : `mov.b32 ${low}, ${at};`);
+  u.emit(`and.b${bits} ${at}, ${at}, -4;`);
+  u.emit(`and.b32 ${low}, ${low}, 3;`);
+  u.emit(`shl.b32 ${low}, ${low}, 3;`);
+  const [word, old, byte, next] = [u.temp("i32"), u.temp("i32"), u.temp("i32"), u.temp("i32")];
+  const stop = u.temp("mask");
+  u.emit(`ld.relaxed.${SCOPE[s.scope ?? "chip"]}.${a.space}.b32 ${word}, [${at}];`);
+  u.label(again);
+  u.emit(`bfe.u32 ${byte}, ${word}, ${low}, 8;`);
+  u.emit(`setp.ne.b32 ${stop}, ${byte}, ${a.expected};`);
+  u.emit(`@${stop} bra ${done};`);
+  u.emit(`bfi.b32 ${next}, ${a.value}, ${word}, ${low}, 8;`);
+  u.emit(`${a.name}.b32 ${old}, [${at}], ${word}, ${next};`);
+  u.emit(`setp.ne.b32 ${stop}, ${old}, ${word};`);
+  u.emit(`mov.b32 ${word}, ${old};`);
+  u.emit(`@${stop} bra ${again};`);
+  u.label(done);
+  if (s.dst) u.emit(`${skip}mov.b32 ${u.reg(s.dst)}, ${byte};`);
 }
 
 function printCas16(

@@ -231,6 +231,21 @@ function everyStatement(capability: number): Stmt[] {
     mem: { shared: 0 },
     at: i,
   });
+  for (const mem of [{ param: 3 }, { shared: 8 }])
+    for (const mask of [p, 1])
+      body.push({
+        s: "atomic",
+        op: "cas",
+        dst: r,
+        kind: "u8",
+        value: 1,
+        expected: r,
+        order: "acq_rel",
+        mem,
+        at: i,
+        plus: 3,
+        mask,
+      });
   body.push({
     s: "atomic",
     op: "cas",
