@@ -231,6 +231,17 @@ export function startOf(kind: "max" | "min", d: DType): number {
 /** How many elements one program should at least reduce before a reduction is cut into parts. */
 const LEAST_PART = 16384;
 
+/**
+ * Into how many parts a reduction over `length` elements (or rows of them) is cut, where `programs` are too few for the chip's
+ * `threads`; 1: it is not. A part has two at least, so that reducing the parts comes to an end.
+ */
+export function partsOf(programs: number, threads: number, elements: number, length: number): number {
+  if (programs >= 2 * threads || elements < 2 * LEAST_PART) return 1;
+  const most = Math.min(Math.ceil((4 * threads) / programs), Math.floor(elements / LEAST_PART));
+  const parts = Math.min(most, Math.floor(length / 2));
+  return parts <= 1 ? 1 : Math.ceil(length / Math.ceil(length / parts));
+}
+
 export interface ReduceOptions {
   readonly kind: ReduceKind;
   readonly before?: Before;
@@ -263,12 +274,9 @@ export function launchReduce(w: Walk, o: ReduceOptions): Tensor {
   const programs = columns ? Math.ceil(K1 / COLS) * K0 : Math.ceil(K / ROWS);
   // Few results of many elements: parts first, then the parts. The order of the sum is fixed by the shapes.
   const { threads } = x.chip.capabilities;
-  let parts = 1;
-  if (programs < 2 * threads && R0 * R1 * K >= 2 * LEAST_PART)
-    parts = Math.min(Math.ceil((4 * threads) / programs), Math.floor((R0 * R1 * K) / LEAST_PART));
   const alongI = R0 > 1;
+  const parts = partsOf(programs, threads, R0 * R1 * K, alongI ? R0 : R1);
   const length = Math.ceil((alongI ? R0 : R1) / parts) || 1;
-  if (parts > 1) parts = Math.ceil((alongI ? R0 : R1) / length);
   const last = parts === 1;
   const y = empty([parts * K], { dtype: last ? o.out : T, device });
   const shared = {

@@ -5,6 +5,7 @@ import { type Tensor, tensor } from "../tensor/index.js";
 import "./index.js";
 import { amax, argmax, argmin, max, min } from "./extreme.js";
 import { all, any, mean, prod, sum } from "./reduce.js";
+import { partsOf } from "./reduce-kernel.js";
 import { cumsum } from "./scan.js";
 import { noise, numbers, onEachChip } from "./testing/chips.js";
 
@@ -25,6 +26,20 @@ async function plainSum(x: Tensor, dims: readonly number[]): Promise<number[]> {
   });
   return out;
 }
+
+it("cuts a reduction into ever fewer parts, however many threads there are", () => {
+  for (const threads of [1, 2, 8, 132, 1024])
+    for (const programs of [1, 2, 8, 200])
+      for (const length of [1, 2, 3, 7, 100, 20_000])
+        for (const kept of [1, 100, 100_000]) {
+          const parts = partsOf(programs, threads, length * kept, length);
+          expect(parts).toBeGreaterThanOrEqual(1);
+          if (length > 1) expect(parts).toBeLessThan(length);
+          // No part is empty.
+          if (parts > 1) expect((parts - 1) * Math.ceil(length / parts)).toBeLessThan(length);
+        }
+  expect(partsOf(1, 2, 1 << 20, 1 << 20)).toBe(8);
+});
 
 await onEachChip((chip) => {
   const cases: [string, () => Tensor, number[]][] = [
