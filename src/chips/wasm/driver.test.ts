@@ -334,8 +334,9 @@ describe("threads", () => {
     const a = put(d, ramp(8));
     for (let i = 0; i < 50; i++) d.launch(exe, 1, 1, 1, [a, a, 4, 1], [0, 0, 0, 0]);
     expect((d as unknown as { pool: { started: boolean } }).pool.started).toBe(false);
-    const big = put(d, ramp(1 << 18));
-    for (let i = 0; i < 5; i++) d.launch(exe, 4, 1, 1, [big, big, 1 << 16, 1], [0, 0, 0, 0]);
+    // Long on any machine: a million elements in each of four programs.
+    const big = put(d, ramp(1 << 22));
+    for (let i = 0; i < 5; i++) d.launch(exe, 4, 1, 1, [big, big, 1 << 20, 1], [0, 0, 0, 0]);
     expect(exe.programTime).toBeGreaterThan(5000);
     expect((d as unknown as { pool: { started: boolean } }).pool.started).toBe(true);
   });

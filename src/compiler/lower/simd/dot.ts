@@ -8,7 +8,7 @@ import { type Cell, type Frame, NO_PANELS, panelOf, type Panels } from "./frame.
 
 /** Steps of k in one turn of the inner loop. */
 const UNROLL_K = 4;
-/** Rows of a left side that stands column by column in one panel. */
+/** Rows of a left side that stands column by column in one panel, at least: a vector of them never lies in two panels. */
 const LEFT_PANEL = 8;
 
 interface Block {
@@ -61,7 +61,8 @@ export function panelsOfRight(op: Op, shape: VectorShape): Panels {
 
 export function panelsOfLeft(op: Op, shape: VectorShape): Panels {
   const { m } = cutOf(op, shape);
-  return m > LEFT_PANEL ? { rows: 0, columns: LEFT_PANEL } : NO_PANELS;
+  const columns = Math.max(LEFT_PANEL, shape.bytes / 4);
+  return m > columns ? { rows: 0, columns } : NO_PANELS;
 }
 
 /**

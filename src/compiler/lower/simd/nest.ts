@@ -389,6 +389,8 @@ export class Nest {
     // From one panel to the next it is further than the stride within a panel says.
     const panel = panelOf(cell);
     const across = panel ? map[cell.columns ? 0 : 1]! : -1;
+    if (across >= 0 && across === this.axis && panel < this.lanes)
+      throw new Error(`lower/simd: ${this.lanes} lanes do not fit a panel of ${panel}`);
     const jump = panel ? (shape[cell.columns ? 1 : 0]! - 1) * panel : 0;
     let at: Operand = 0;
     let key = "c";
