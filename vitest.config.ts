@@ -9,6 +9,13 @@ const compiler = [VEXIL_CC, CC, "cc", "gcc", "clang"].find(
 if (!compiler) console.warn("skipped: the tests in src/chips/cpu (missing: no C compiler in PATH)");
 
 export default defineConfig({
+  // Packages in examples/ import the project by its name; tests run them on the sources.
+  resolve: {
+    alias: [
+      { find: /^vexil$/, replacement: `${import.meta.dirname}/src/index.ts` },
+      { find: /^vexil\/(.*)$/, replacement: `${import.meta.dirname}/src/$1/index.ts` },
+    ],
+  },
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts", "bench/*.test.mjs"],
     exclude: [...configDefaults.exclude, ...(compiler ? [] : ["src/chips/cpu/**"])],

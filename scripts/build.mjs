@@ -30,7 +30,7 @@ const stamp = `${hash.digest("hex").slice(0, 16)}\n`;
 writeFileSync(join(root, "dist/compiler.stamp"), stamp);
 
 /** What somebody loads by name: the package's entries, its command, its workers. */
-const ENTRIES = ["index", "nn/index", "models/index", "train/index", "serve/index", "compiler/index", "cli/main", "train/worker", "serve/worker"]; // biome-ignore format: a list
+const ENTRIES = ["index", "nn/index", "models/index", "train/index", "serve/index", "compiler/index", "runtime/index", "cli/main", "train/worker", "serve/worker"]; // biome-ignore format: a list
 /** Modules that look for files beside themselves. */
 const PLACED = /[/\\]dist[/\\](?:runtime[/\\]version|serve[/\\]worker-engine|train[/\\]run)\.js$/;
 

@@ -102,6 +102,16 @@ writeFileSync(
 );
 run(process.execPath, [createRequire(import.meta.url).resolve("typescript/bin/tsc"), "-p", "."]);
 
+step("a chip from another package");
+const toy = join(work, "node_modules/vexil-toy-chip");
+for (const part of ["package.json", "tsconfig.json", "src"])
+  cpSync(join(root, "examples/toy-chip", part), join(toy, part), { recursive: true });
+run(process.execPath, [createRequire(import.meta.url).resolve("typescript/bin/tsc"), "-p", toy]);
+const vexil = ["--import", "vexil-toy-chip/register", join(work, "node_modules/vexil/dist/node/cli/main.js")];
+const sample = join(root, "test/fixtures/opinfo/sample");
+const verdict = run("node", [...vexil, "conformance", "opinfo", sample, "--chip", "toy", "--sample", "1"]);
+console.log(`  ${verdict.trimEnd().split("\n").at(-1)}`);
+
 step("bundle with Vite");
 const page = join(work, "page");
 mkdirSync(page);

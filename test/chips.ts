@@ -1,8 +1,13 @@
 // The chips that tests run on: all built-in ones; what a machine has not is named, not passed over in silence.
 // `VEXIL_TEST_CHIPS` (names with commas) chooses; without it a GPU's chip that a CPU stands in for is left out, because its
-// compiler takes about half a second for every kernel.
+// compiler takes about half a second for every kernel. `VEXIL_TEST_MODULES` (paths with commas) adds chips that live in other
+// packages: modules that export `entry`, a ChipEntry.
 
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import { builtinChips } from "../src/chips/index.js";
+import type { ChipEntry } from "../src/runtime/driver.js";
+import { registerChip } from "../src/runtime/registry.js";
 
 export interface TestedChip {
   readonly name: string;
@@ -14,8 +19,20 @@ export interface TestedChip {
 
 const chosen = process.env["VEXIL_TEST_CHIPS"]?.split(",");
 
+const modules = process.env["VEXIL_TEST_MODULES"]?.split(",") ?? [];
+const others = await Promise.all(
+  modules.map(async (path) => {
+    const { entry } = (await import(pathToFileURL(resolve(path)).href)) as { entry: ChipEntry };
+    registerChip(entry);
+    return { name: entry.name, load: async () => entry };
+  }),
+);
+
+/** Every chip that the suites may run on. */
+export const knownChips: typeof builtinChips = [...builtinChips, ...others];
+
 export const testedChips: readonly TestedChip[] = await Promise.all(
-  builtinChips.map(async ({ name, load }) => {
+  knownChips.map(async ({ name, load }) => {
     const probe = await (await load()).probe();
     const wanted = chosen ? chosen.includes(name) : !probe.isSoftware;
     const missing = !probe.available
