@@ -9,6 +9,7 @@ import {
   normalizeDims,
   type Operator,
   operator,
+  type Overloads,
   overloads,
   showShape,
   type Tensor,
@@ -183,13 +184,13 @@ type ExtremeFunction = {
  * The largest of all elements; or along a dimension, with its index (of equal ones the first); or the larger of two
  * tensors, element by element. NaN counts as largest. PyTorch: `torch.max`.
  */
-export const max: ExtremeFunction = overloads<ExtremeFunction>(
+export const max: Overloads<ExtremeFunction> = overloads<ExtremeFunction>(
   extremeAll("max"),
   extremeDim("max"),
   extremeOther("max"),
 );
 /** As {@link max} with the smallest; NaN counts as smallest. PyTorch: `torch.min`. */
-export const min: ExtremeFunction = overloads<ExtremeFunction>(
+export const min: Overloads<ExtremeFunction> = overloads<ExtremeFunction>(
   extremeAll("min"),
   extremeDim("min"),
   extremeOther("min"),

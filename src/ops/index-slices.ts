@@ -7,6 +7,7 @@ import {
   normalizeDim,
   type Operator,
   operator,
+  type Overloads,
   overloads,
   sameShape,
   type Scalar,
@@ -148,7 +149,7 @@ function filled(self: { shape: readonly number[] }, dim: number, index: Tensor, 
 
 type IndexFill = (self: Tensor, dim: number, index: Tensor, value: Scalar | Tensor) => Tensor;
 /** A copy of `self` with the slices that `index [N]` numbers filled with a value. PyTorch: `torch.index_fill`. */
-export const indexFill: IndexFill = overloads<IndexFill>(indexFillScalar, indexFillTensor);
+export const indexFill: Overloads<IndexFill> = overloads<IndexFill>(indexFillScalar, indexFillTensor);
 
 inPlace(
   "index_add_(Tensor(a!) self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor(a!)",

@@ -14,6 +14,7 @@ import {
   SliceIndex,
   Tensor,
   tensor,
+  viewStrides,
 } from "../tensor/index.js";
 import { clone } from "./cast.js";
 
@@ -214,6 +215,45 @@ export const indexPut: Operator<
   stage: "stable",
 });
 
+/**
+ * Writes `values` (which broadcast) at `self[indices]`, or adds them there. With a bool mask a promise. PyTorch:
+ * `Tensor.index_put_`.
+ */
+export const indexPut_: Operator<
+  (self: Tensor, indices: Indices, values: Tensor, accumulate?: boolean) => Tensor | Promise<Tensor>
+> = operator({
+  schema:
+    "index_put_(Tensor(a!) self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor(a!)",
+  run: (self: Tensor, indices: Indices, values: Tensor, accumulate: boolean) => {
+    if (!hasMask(indices)) return writeInto(self, indices, values, accumulate);
+    const recording = isGradEnabled();
+    return withoutMasks(self, indices).then((list) =>
+      resumed(recording, () => writeInto(self, list, values, accumulate)),
+    );
+  },
+  derivative: "composite",
+  stage: "stable",
+});
+
+/** Straight into the memory where the indexed dimensions can be seen as one, else through a copy. */
+function writeInto(self: Tensor, indices: Indices, values: Tensor, accumulate: boolean): Tensor {
+  const p = plan(self, indices);
+  if (p !== undefined && values.dtype === self.dtype) {
+    const turned = self.permute(p.order);
+    const head = turned.shape.slice(0, p.before);
+    const tail = turned.shape.slice(p.before + indices.filter((t) => t !== null).length);
+    const seen = [...head, p.length, ...tail];
+    if (viewStrides(turned.shape, turned.strides, seen) !== undefined) {
+      const source = values.expand([...head, ...p.shape, ...tail]).reshape([...head, p.at.numel, ...tail]);
+      const flat = turned.view(seen);
+      if (accumulate) flat.indexAdd_(p.before, p.at, source);
+      else flat.indexCopy_(p.before, p.at, source);
+      return self;
+    }
+  }
+  return callOperator("copy_", self, write(self, indices, values, accumulate)) as Tensor;
+}
+
 /** Elements by their row-major position, in the shape of the index. PyTorch: `torch.take`. */
 export const take: Operator<(self: Tensor, index: Tensor) => Tensor> = operator({
   schema: "take(Tensor self, Tensor index) -> Tensor",
@@ -290,6 +330,7 @@ export const oneHot: Operator<(self: Tensor, numClasses?: number) => Tensor | Pr
 declare module "../tensor/tensor.js" {
   interface Tensor {
     indexPut: Method<typeof indexPut>;
+    indexPut_: Method<typeof indexPut_>;
     /** Elements by their row-major position. */
     take: Method<typeof take>;
     put: Method<typeof put>;

@@ -41,3 +41,4 @@ export * from "./norm.js";
 export * from "./dropout.js";
 export * from "./nonzero.js";
 export * from "./index-tensor.js";
+import "./in-place.js";

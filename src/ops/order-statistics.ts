@@ -9,6 +9,7 @@ import {
   normalizeDim,
   type Operator,
   operator,
+  type Overloads,
   overloads,
   type Tensor,
 } from "../tensor/index.js";
@@ -186,9 +187,12 @@ type MedianFunction = {
  * The median of all elements, or along a dimension with its place: of an even number the lower one, NaN if there is
  * one. PyTorch: `torch.median`.
  */
-export const median: MedianFunction = overloads<MedianFunction>(medianDim("median"), medianAll("median"));
+export const median: Overloads<MedianFunction> = overloads<MedianFunction>(
+  medianDim("median"),
+  medianAll("median"),
+);
 /** As {@link median} of the elements that are not NaN. PyTorch: `torch.nanmedian`. */
-export const nanmedian: MedianFunction = overloads<MedianFunction>(
+export const nanmedian: Overloads<MedianFunction> = overloads<MedianFunction>(
   medianDim("nanmedian"),
   medianAll("nanmedian"),
 );

@@ -9,6 +9,7 @@ import {
   type Method,
   type Operator,
   operator,
+  type Overloads,
   overloads,
   Tensor,
 } from "../tensor/index.js";
@@ -109,7 +110,7 @@ interface Randint {
  * Random integers from `low` (default 0) up to, not including, `high`; i64 unless a dtype is given. PyTorch:
  * `torch.randint`.
  */
-export const randint: Randint = overloads<Randint>(randintLow, randintHigh);
+export const randint: Overloads<Randint> = overloads<Randint>(randintLow, randintHigh);
 
 const randintLikeHigh: Operator<(self: Tensor, high: number, options?: RandomOptions) => Tensor> = operator({
   schema: `randint_like(Tensor self, int high, ${LIKE}) -> Tensor`,
@@ -135,7 +136,7 @@ interface RandintLike {
   (self: Tensor, low: number, high: number, options?: RandomOptions): Tensor;
 }
 /** {@link randint} in another tensor's shape, dtype and device. PyTorch: `torch.randint_like`. */
-export const randintLike: RandintLike = overloads<RandintLike>(randintLikeLow, randintLikeHigh);
+export const randintLike: Overloads<RandintLike> = overloads<RandintLike>(randintLikeLow, randintLikeHigh);
 
 const normalSize: Operator<(mean: number, std: number, size: Size, options?: RandomOptions) => Tensor> =
   operator({

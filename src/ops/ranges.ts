@@ -8,6 +8,7 @@ import {
   isFloatDType,
   type Operator,
   operator,
+  type Overloads,
   overloads,
   type Scalar,
   Tensor,
@@ -107,7 +108,7 @@ interface Arange {
  * arange(4);                        // [0, 1, 2, 3]
  * arange(0, 8, 2, { dtype: "f32" }) // [0, 2, 4, 6]
  */
-export const arange: Arange = overloads<Arange>(arangeEnd, arangeStep);
+export const arange: Overloads<Arange> = overloads<Arange>(arangeEnd, arangeStep);
 
 /** Counts up from the start in the first half, down from the end in the second, so that both ends are exact. */
 const spaced = kernel(

@@ -9,6 +9,7 @@ import {
   normalizeDims,
   type Operator,
   operator,
+  type Overloads,
   overloads,
   showShape,
   type Tensor,
@@ -128,7 +129,7 @@ interface RepeatInterleave {
  * Each slice of a dimension so many times in a row; without a dimension the tensor is a list. With a tensor of numbers
  * the result is a promise. PyTorch: `torch.repeat_interleave`.
  */
-export const repeatInterleave: RepeatInterleave = overloads<RepeatInterleave>(
+export const repeatInterleave: Overloads<RepeatInterleave> = overloads<RepeatInterleave>(
   repeatInterleaveInt,
   repeatInterleaveTensor,
 );

@@ -7,6 +7,7 @@ import {
   normalizeDim,
   type Operator,
   operator,
+  type Overloads,
   overloads,
   sameShape,
   type Scalar,
@@ -148,7 +149,7 @@ type Scatter = (
  * number. Of equal indices the last one stays. With `reduce` values are added or multiplied instead. PyTorch:
  * `torch.scatter`.
  */
-export const scatter: Scatter = overloads<Scatter>(
+export const scatter: Overloads<Scatter> = overloads<Scatter>(
   scatterReduce,
   scatterReduceValue,
   scatterSrc,

@@ -10,6 +10,7 @@ import {
   type OpInfoEntry,
   type Operator,
   operator,
+  type Overloads,
   overloads,
   type Tensor,
 } from "../tensor/index.js";
@@ -93,7 +94,7 @@ type ArgsortFunction = (
  * from. NaN counts as the largest; equal elements keep their order. PyTorch: `torch.sort`.
  * @example const [values, indices] = sort(x, { descending: true });
  */
-export const sort: SortFunction = overloads<SortFunction>(sortPlain, sortStable);
+export const sort: Overloads<SortFunction> = overloads<SortFunction>(sortPlain, sortStable);
 
 const argsortPlain = operator<(self: Tensor, dim?: number, descending?: boolean) => Tensor>({
   schema: "argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor",

@@ -87,6 +87,9 @@ export function defaultChip(): Chip {
   throw new ChipError('no chip is loaded yet: `await autoload()`, or `await setDefaultChip("NAME")`');
 }
 
+/** Whether a chip is the one that is used when none is named, or the only way there is. */
+export const isDefaultChip = (chip: Chip): boolean => chosen === undefined || chosen === chip;
+
 /** Opens a chip and makes it the default. */
 export async function setDefaultChip(name: string): Promise<void> {
   chosen = await loadChip(name);

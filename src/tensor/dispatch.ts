@@ -1,8 +1,9 @@
 // The way from a bound call to an implementation: a stack of interceptors above the recording of gradients, and the
 // choice among implementations. With nothing active and no gradients wanted the way is direct.
 
-import { isGradEnabled } from "./grad-mode.js";
-import type { OperatorInfo } from "./operator.js";
+import { isGradEnabled, isInferenceMode } from "./grad-mode.js";
+import type { Implementation, OperatorInfo } from "./operator.js";
+import { OperatorLog } from "./operator-log.js";
 import { record, wantsRecording } from "./record.js";
 import { Tensor, type ViewOrigin } from "./tensor.js";
 
@@ -36,9 +37,10 @@ function differentiable(op: OperatorInfo, args: unknown[]): unknown {
  * `tracked` says whether views may get a history later.
  */
 export function implementation(op: OperatorInfo, args: unknown[], tracked: boolean): unknown {
+  if (op.writes.length > 0) checkMode(op, args);
   const plain = policy === null && op.implementations.length === 0 && disabled.size === 0;
-  const result = plain ? op.run.apply(null, args) : choose(op, args).apply(null, args);
-  if (op.viewOf >= 0) markViews(op, args, result, tracked);
+  const result = plain ? op.run.apply(null, args) : chosen(op, args);
+  if (op.viewOf >= 0 && !isInferenceMode()) markViews(op, args, result, tracked);
   if (op.writes.length > 0) {
     for (const i of op.writes) {
       const written = args[i];
@@ -47,6 +49,18 @@ export function implementation(op: OperatorInfo, args: unknown[], tracked: boole
     }
   }
   return result;
+}
+
+/** Throws before a tensor made in inferenceMode is written outside it. */
+function checkMode(op: OperatorInfo, args: readonly unknown[]): void {
+  if (isInferenceMode()) return;
+  for (const i of op.writes) {
+    const t = args[i];
+    if (t instanceof Tensor && t.isInference)
+      throw new Error(
+        `\`${op.name}\` cannot write a tensor made in inferenceMode in place outside it: clone() it first, or use noGrad instead`,
+      );
+  }
 }
 
 /** The call that took a view. */
@@ -95,6 +109,9 @@ function markView(
   }
 }
 
+/** Whether somebody sees or decides what runs: then no call may take a short way. */
+export const isWatched = (): boolean => stack.length > 0 || policy !== null || disabled.size > 0;
+
 /** Notes that a tensor's memory was written in place. */
 export function touch(t: Tensor, writer: string): void {
   t.counter.value++;
@@ -133,14 +150,14 @@ export interface OperatorRecord {
 
 export interface UseOpsOptions {
   /**
-   * Only these may run: operator names (`matmul`, `add.Tensor`), implementation names (`vexil`, `openblas`), or both
-   * as `matmul:openblas`. An operator that nothing in the list speaks of is free.
+   * Only these may run: operator names (`matmul`, `add.Tensor`), implementations by name (`vexil`, `openblas`) or kind
+   * (`vendor`, `reference`), or both as `matmul:reference`. An operator that nothing in the list speaks of is free.
    */
   readonly include?: readonly string[];
   /** These may not run; the same forms. */
   readonly exclude?: readonly string[];
-  /** Called, or appended to, for every operator that runs. */
-  readonly record?: ((record: OperatorRecord) => void) | OperatorRecord[];
+  /** Called, or appended to, for every operator that runs; a log counts and times them. */
+  readonly record?: ((record: OperatorRecord) => void) | OperatorRecord[] | OperatorLog;
 }
 
 interface Policy {
@@ -151,52 +168,68 @@ interface Policy {
 /** Implementations switched off by `disable`, in the forms of {@link UseOpsOptions}. */
 const disabled = new Set<string>();
 
-/** Whether a rule (`matmul`, `openblas`, `matmul:openblas`) speaks of this implementation of this operator. */
-function matches(rule: string, op: OperatorInfo, name: string): boolean {
-  const isOperator = (x: string): boolean => x === op.name || x === op.schema.base || x === op.functionName;
+interface Named {
+  readonly name: string;
+  readonly kind?: Implementation["kind"];
+}
+const OWN: Named = { name: "vexil" };
+
+/** Whether a rule (`matmul`, `openblas`, `vendor`, `matmul:openblas`) speaks of this implementation of this operator. */
+function matches(rule: string, op: OperatorInfo, x: Named): boolean {
+  const isOperator = (r: string): boolean => r === op.name || r === op.schema.base || r === op.functionName;
+  const isThis = (r: string): boolean => r === x.name || (x !== OWN && r === (x.kind ?? "vendor"));
   const colon = rule.indexOf(":");
-  if (colon >= 0) return isOperator(rule.slice(0, colon)) && rule.slice(colon + 1) === name;
-  return rule === name || isOperator(rule);
+  if (colon >= 0) return isOperator(rule.slice(0, colon)) && isThis(rule.slice(colon + 1));
+  return isThis(rule) || isOperator(rule);
 }
 
-function allowed(op: OperatorInfo, name: string, p: Policy | null): boolean {
-  for (const rule of disabled) if (matches(rule, op, name)) return false;
+function allowed(op: OperatorInfo, x: Named, p: Policy | null): boolean {
+  for (const rule of disabled) if (matches(rule, op, x)) return false;
   for (; p !== null; p = p.outer) {
     const { include, exclude } = p.options;
-    if (exclude?.some((rule) => matches(rule, op, name))) return false;
-    if (include === undefined || include.some((rule) => matches(rule, op, name))) continue;
-    const others = ["vexil", ...op.implementations.map((x) => x.name)];
-    if (include.some((rule) => others.some((other) => matches(rule, op, other)))) return false;
+    if (exclude?.some((rule) => matches(rule, op, x))) return false;
+    if (include === undefined || include.some((rule) => matches(rule, op, x))) continue;
+    if (include.some((rule) => [OWN, ...op.implementations].some((other) => matches(rule, op, other))))
+      return false;
   }
   return true;
 }
 
-function choose(op: OperatorInfo, args: unknown[]): (...args: unknown[]) => unknown {
-  for (const candidate of op.implementations) {
-    if (allowed(op, candidate.name, policy) && (candidate.supports?.(args) ?? true)) {
-      note(op, candidate.name);
-      return candidate.run;
-    }
-  }
-  if (!allowed(op, "vexil", policy)) {
-    throw new Error(
-      `no implementation of \`${op.name}\` may run: allowed by useOps/disable is none of ` +
-        ["vexil", ...op.implementations.map((x) => x.name)].join(", "),
-    );
-  }
-  note(op, "vexil");
-  return op.run;
+/** The implementation that runs: a vendor's that takes the call, the operator's own, else a reference. */
+function choose(op: OperatorInfo, args: unknown[]): { name: string; run: (...args: unknown[]) => unknown } {
+  const fits = (x: Implementation): boolean => allowed(op, x, policy) && (x.supports?.(args) ?? true);
+  for (const x of op.implementations) if (x.kind !== "reference" && fits(x)) return x;
+  if (allowed(op, OWN, policy)) return { name: "vexil", run: op.run };
+  for (const x of op.implementations) if (x.kind === "reference" && fits(x)) return x;
+  throw new Error(
+    `no implementation of \`${op.name}\` may run: allowed by useOps/disable is none of ` +
+      ["vexil", ...op.implementations.map((x) => x.name)].join(", "),
+  );
 }
 
-function note(op: OperatorInfo, name: string): void {
+/** Chooses, notes and runs. */
+function chosen(op: OperatorInfo, args: unknown[]): unknown {
+  const { name, run } = choose(op, args);
+  let logs: OperatorLog[] | undefined;
   for (let p = policy; p !== null; p = p.outer) {
     const to = p.options.record;
     if (typeof to === "function") to({ operator: op.name, implementation: name });
-    else to?.push({ operator: op.name, implementation: name });
+    else if (to instanceof OperatorLog) {
+      logs ??= [];
+      logs.push(to);
+    } else to?.push({ operator: op.name, implementation: name });
   }
+  if (logs === undefined) return run.apply(null, args);
+  const ends = logs.map((log) => log.begin(op.name, name));
+  return finishing(
+    () => run.apply(null, args),
+    () => {
+      for (const end of ends) end();
+    },
+  );
 }
 
-/** Switches implementations off everywhere: `disable("openblas")`, `disable("matmul:openblas")`. */
+/** Switches implementations off everywhere: `disable("vendor")`, `disable("matmul:openblas")`, `disable("vexil")`. */
 export function disable(...rules: readonly string[]): void {
   for (const rule of rules) disabled.add(rule);
 }

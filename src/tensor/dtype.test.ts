@@ -5,38 +5,100 @@ import {
   canCast,
   parseDType,
   promoteTypes,
+  promotionTable,
   resultType,
   scalarDType,
   setDefaultDType,
+  TENSOR_DTYPES,
   torchDType,
   type DType,
 } from "./dtype.js";
 
-const ORDER: DType[] = ["u8", "i8", "i16", "i32", "i64", "f16", "f32", "f64", "bool", "bf16"];
-// Rows and columns in ORDER: torch.promote_types of each pair.
+// torch.promote_types of each pair, torch 2.13; "-" where it refuses.
 const TABLE = `
-u8   i16  i16  i32  i64  f16  f32  f64  u8   bf16
-i16  i8   i16  i32  i64  f16  f32  f64  i8   bf16
-i16  i16  i16  i32  i64  f16  f32  f64  i16  bf16
-i32  i32  i32  i32  i64  f16  f32  f64  i32  bf16
-i64  i64  i64  i64  i64  f16  f32  f64  i64  bf16
-f16  f16  f16  f16  f16  f16  f32  f64  f16  f32
-f32  f32  f32  f32  f32  f32  f32  f64  f32  f32
-f64  f64  f64  f64  f64  f64  f64  f64  f64  f64
-u8   i8   i16  i32  i64  f16  f32  f64  bool bf16
-bf16 bf16 bf16 bf16 bf16 f32  f32  f64  bf16 bf16`
+       bool u8   i8   i16  i32  i64  f8e4m3 f8e5m2 f16  bf16 f32 f64
+bool   bool u8   i8   i16  i32  i64  -      -      f16  bf16 f32 f64
+u8     u8   u8   i16  i16  i32  i64  -      -      f16  bf16 f32 f64
+i8     i8   i16  i8   i16  i32  i64  -      -      f16  bf16 f32 f64
+i16    i16  i16  i16  i16  i32  i64  -      -      f16  bf16 f32 f64
+i32    i32  i32  i32  i32  i32  i64  -      -      f16  bf16 f32 f64
+i64    i64  i64  i64  i64  i64  i64  -      -      f16  bf16 f32 f64
+f8e4m3 -    -    -    -    -    -    f8e4m3 -      -    -    -   -
+f8e5m2 -    -    -    -    -    -    -      f8e5m2 -    -    -   -
+f16    f16  f16  f16  f16  f16  f16  -      -      f16  f32  f32 f64
+bf16   bf16 bf16 bf16 bf16 bf16 bf16 -      -      f32  bf16 f32 f64
+f32    f32  f32  f32  f32  f32  f32  -      -      f32  f32  f32 f64
+f64    f64  f64  f64  f64  f64  f64  -      -      f64  f64  f64 f64`
   .trim()
   .split("\n")
   .map((row) => row.trim().split(/\s+/));
+const ORDER = TABLE[0] as DType[];
+
+// torch.can_cast from each (row) to each (column), in the same order.
+const CASTS = `
+bool   111111111111
+u8     011111111111
+i8     011111111111
+i16    011111111111
+i32    011111111111
+i64    011111111111
+f8e4m3 000000111111
+f8e5m2 000000111111
+f16    000000111111
+bf16   000000111111
+f32    000000111111
+f64    000000111111`
+  .trim()
+  .split("\n")
+  .map((row) => row.split(/\s+/)[1]!);
+
+// torch.result_type of a tensor with dimensions (row) and 0-dim tensors (columns in the same order), then of the
+// tensor and True, 2, 2.5, then of a 0-dim tensor of the row's dtype and these.
+const MIXED = `
+bool   bool u8 i8 i16 i32 i64 - - f16 bf16 f32 f64 bool i64 f32 bool i64 f32
+u8     u8 u8 u8 u8 u8 u8 - - f16 bf16 f32 f64 u8 u8 f32 u8 u8 f32
+i8     i8 i8 i8 i8 i8 i8 - - f16 bf16 f32 f64 i8 i8 f32 i8 i8 f32
+i16    i16 i16 i16 i16 i16 i16 - - f16 bf16 f32 f64 i16 i16 f32 i16 i16 f32
+i32    i32 i32 i32 i32 i32 i32 - - f16 bf16 f32 f64 i32 i32 f32 i32 i32 f32
+i64    i64 i64 i64 i64 i64 i64 - - f16 bf16 f32 f64 i64 i64 f32 i64 i64 f32
+f8e4m3 ${"f8e4m3 ".repeat(18)}
+f8e5m2 ${"f8e5m2 ".repeat(18)}
+f16    ${"f16 ".repeat(18)}
+bf16   ${"bf16 ".repeat(18)}
+f32    ${"f32 ".repeat(18)}
+f64    ${"f64 ".repeat(18)}`
+  .trim()
+  .split("\n")
+  .map((row) => row.trim().split(/\s+/).slice(1));
+
+const orDash = (fn: () => string): string => {
+  try {
+    return fn();
+  } catch {
+    return "-";
+  }
+};
 
 const dims = (dtype: DType): { dtype: DType; shape: number[] } => ({ dtype, shape: [2] });
 const zero = (dtype: DType): { dtype: DType; shape: number[] } => ({ dtype, shape: [] });
 
 describe("promotion", () => {
   it("follows PyTorch's table", () => {
+    expect(ORDER).toEqual(TENSOR_DTYPES);
+    for (const [i, a] of ORDER.entries()) {
+      expect(TABLE[i + 1]).toEqual([a, ...ORDER.map((b) => orDash(() => promoteTypes(a, b)))]);
+      expect(promotionTable()[i]!.map((x) => x ?? "-")).toEqual(TABLE[i + 1]!.slice(1));
+    }
+  });
+
+  it("follows PyTorch's rules for 0-dim tensors and numbers", () => {
     for (const [i, a] of ORDER.entries())
-      for (const [j, b] of ORDER.entries())
-        expect(`${a} ${b} ${promoteTypes(a, b)}`).toBe(`${a} ${b} ${TABLE[i]![j]}`);
+      expect([a, ...MIXED[i]!]).toEqual([
+        a,
+        ...ORDER.map((b) => orDash(() => resultType(dims(a), zero(b)))),
+        ...[true, 2, 2.5].map((n) => resultType(dims(a), n)),
+        ...[true, 2, 2.5].map((n) => resultType(zero(a), n)),
+      ]);
   });
 
   it.each([
@@ -74,13 +136,9 @@ describe("promotion", () => {
   });
 });
 
-it("casts only up the categories", () => {
-  expect([
-    canCast("f64", "f16"),
-    canCast("f32", "i64"),
-    canCast("i64", "bool"),
-    canCast("bool", "u8"),
-  ]).toEqual([true, false, false, true]);
+it("casts as PyTorch allows", () => {
+  for (const [i, a] of ORDER.entries())
+    expect(`${a} ${ORDER.map((b) => Number(canCast(a, b))).join("")}`).toBe(`${a} ${CASTS[i]}`);
 });
 
 it("knows PyTorch's names", () => {

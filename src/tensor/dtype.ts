@@ -1,18 +1,17 @@
 // Element types of tensors: names, PyTorch's promotion rules, the default dtype.
 // Sizes and classes of all kernel dtypes stand in `compiler/ir/dtype.ts`.
 
-import { DTYPES, isDType, isF8, type DType } from "../compiler/ir/index.js";
+import { DTYPES, isDType, type DType } from "../compiler/ir/index.js";
+import { castable, category, commonDType } from "./promotion.js";
+
+export { category } from "./promotion.js";
 
 export type { DType } from "../compiler/ir/index.js";
 
 /** A number that is not a tensor. A whole `number` counts as an integer in promotion, as `2` does in PyTorch. */
 export type Scalar = number | bigint | boolean;
 
-/** The dtypes a tensor may have: a kernel's without the unsigned ones above 8 bits. */
-export const TENSOR_DTYPES = [
-  "bool", "u8", "i8", "i16", "i32", "i64", "f8e4m3", "f8e5m2", "f16", "bf16", "f32", "f64",
-] as const; // biome-ignore format: one line reads better
-export type TensorDType = (typeof TENSOR_DTYPES)[number];
+export { promotionTable, TENSOR_DTYPES, type TensorDType } from "./promotion.js";
 
 const FROM_TORCH: Readonly<Record<string, DType>> = {
   float32: "f32",
@@ -83,34 +82,19 @@ export const isBoolDType = (d: DType): boolean => d === "bool";
 export const isIntDType = (d: DType): boolean => DTYPES[d].kind === "int" || DTYPES[d].kind === "uint";
 export const itemSize = (d: DType): number => DTYPES[d].bytes;
 
-/** bool 0, integers 1, floats 2. */
-export const category = (d: DType): 0 | 1 | 2 => (d === "bool" ? 0 : isFloatDType(d) ? 2 : 1);
-
 /**
  * The dtype that holds the values of both, by PyTorch's lattice: within a category the wider one, u8 with a signed
  * integer the next signed that holds both, f16 with bf16 f32, and a float beats any integer. The floats of 8 bits
- * meet no other dtype, as in PyTorch: convert first.
+ * meet no other dtype, as in PyTorch: convert first. Looked up in the table of `promotion.ts`.
  *
  * @example promoteTypes("i64", "f16") // "f16"
  */
 export function promoteTypes(a: DType, b: DType): DType {
   if (a === b) return a;
-  if (isF8(a) || isF8(b))
+  const found = commonDType(a, b);
+  if (found === undefined)
     throw new TypeError(`${a} and ${b} have no common dtype: convert one, as in x.to("f32")`);
-  const ca = category(a);
-  const cb = category(b);
-  if (ca !== cb) return ca > cb ? a : b;
-  const ia = DTYPES[a];
-  const ib = DTYPES[b];
-  if (ca === 2) {
-    if (ia.bits !== ib.bits) return ia.bits > ib.bits ? a : b;
-    return "f32";
-  }
-  if (ia.kind === ib.kind) return ia.bits > ib.bits ? a : b;
-  const [unsigned, signed] = ia.kind === "uint" ? [a, b] : [b, a];
-  if (DTYPES[signed].bits > DTYPES[unsigned].bits) return signed;
-  const bits = DTYPES[unsigned].bits * 2;
-  return bits === 16 ? "i16" : bits === 32 ? "i32" : "i64";
+  return found;
 }
 
 /** The dtype that a plain number has on its own. */
@@ -163,4 +147,4 @@ function raise(high: DType | undefined, low: DType | undefined): DType | undefin
 }
 
 /** Whether values may go from one dtype to another in place: not to a lower category. */
-export const canCast = (from: DType, to: DType): boolean => category(from) <= category(to);
+export const canCast = castable;

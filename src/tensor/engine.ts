@@ -1,6 +1,7 @@
 // The backward pass: walks the graph from outputs to leaves, adds up gradients on the way. Recording is `record.ts`.
 
 import { scope } from "../runtime/scope.js";
+import { AnomalyError, anomalyMode } from "./anomaly.js";
 import { isFloatDType } from "./dtype.js";
 import { constantTensor } from "./fill.js";
 import { withGradMode } from "./grad-mode.js";
@@ -118,12 +119,15 @@ function run(
         if (edge?.node === node) capture.grads[i] = grads[edge.index] ?? null;
       });
       if (node instanceof AccumulateGrad) {
-        if (capture === null) accumulate(node.leaf, grads[0]!, createGraph);
+        if (capture === null) {
+          accumulate(node.leaf, grads[0]!, createGraph);
+          for (const hook of node.after.slice()) hook(node.leaf);
+        }
         continue;
       }
       const { edges } = node;
       if (capture !== null && !edges.some((e) => e !== null && wanted.has(e.node))) continue;
-      const inputs = node.apply(grads);
+      const inputs = anomalyMode() === null ? node.apply(grads) : watched(node, grads);
       for (let i = 0; i < edges.length; i++) {
         const edge = edges[i];
         const grad = inputs[i];
@@ -134,6 +138,36 @@ function run(
     }
   });
 }
+
+/** Where the forward call stood, in words. */
+const forwardCall = (node: GradNode): string =>
+  node.line === null
+    ? `the forward call of \`${node.name}\` was made outside anomaly mode, so its line is not known`
+    : `the forward call of \`${node.name}\` stands at ${node.line}`;
+
+/** Applies a node in anomaly mode: what fails, and what makes NaN of gradients without, is named. */
+function watched(node: GradNode, grads: readonly (Tensor | null)[]): readonly (Tensor | null | undefined)[] {
+  let inputs: readonly (Tensor | null | undefined)[];
+  try {
+    inputs = node.apply(grads);
+  } catch (e) {
+    if (e instanceof AnomalyError) throw e;
+    throw new AnomalyError(`${e instanceof Error ? e.message : String(e)}; ${forwardCall(node)}`, {
+      cause: e,
+    });
+  }
+  if (anomalyMode()?.checkNan)
+    inputs.forEach((g, i) => {
+      if (g && node.edges[i] && hasNan(g))
+        throw new AnomalyError(
+          `the derivative of \`${node.name}\` made NaN in the gradient of its input ${i} ${showShape(g.shape)}; ${forwardCall(node)}`,
+        );
+    });
+  return inputs;
+}
+
+const hasNan = (g: Tensor): boolean =>
+  isFloatDType(g.dtype) && (g.dataSync() as Float32Array).some(Number.isNaN);
 
 function callHooks(node: GradNode, grads: (Tensor | null)[]): void {
   if (node.hooks === null) return;

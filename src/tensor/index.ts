@@ -23,7 +23,16 @@ export {
 export { constantTensor, zerosLike as constantZerosLike } from "./fill.js";
 export { decode, encode, type SourceArray, type TensorData } from "./host.js";
 export { isTensor, Tensor } from "./tensor.js";
-export { enableGrad, isGradEnabled, noGrad, setGradEnabled } from "./grad-mode.js";
+export {
+  enableGrad,
+  inferenceMode,
+  isGradEnabled,
+  isInferenceMode,
+  noGrad,
+  setGradEnabled,
+} from "./grad-mode.js";
+export { AnomalyError, detectAnomaly, setDetectAnomaly } from "./anomaly.js";
+export { checkpoint, type CheckpointOptions } from "./checkpoint.js";
 export { backward, grad, type BackwardOptions, type GradOptions } from "./engine.js";
 export { customFunction, type CustomContext, type CustomFunction } from "./record.js";
 export type { BackwardContext, GradHook, InputGradients, TensorMeta } from "./node.js";
@@ -53,10 +62,12 @@ export {
   type Method,
   type OpInfoEntry,
   type Operator,
+  type Overloads,
   type OperatorDefinition,
   type OperatorInfo,
   type Stage,
 } from "./operator.js";
+export { OperatorLog, type OperatorLogRow } from "./operator-log.js";
 export { ArgumentError } from "./bind.js";
 export {
   camelCase,

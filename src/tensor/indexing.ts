@@ -1,16 +1,16 @@
-// `t.at(…)` and `t.index(…)`: Python's square brackets as arguments. Numbers and slices give views; tensors of
+// `t.at(…)`, `t.index(…)` and `t.indexSet_(…)`: Python's square brackets as arguments. Numbers and slices give views; tensors of
 // indices go to the operator `index.Tensor` of `ops/`.
 
-import { parseDType, type DType } from "./dtype.js";
+import { parseDType, type DType, type Scalar } from "./dtype.js";
 import { chipOf } from "./fill.js";
-import { fromBytes, tensor } from "./factory.js";
+import { fromBytes, type NestedData, scalarTensor, tensor } from "./factory.js";
 import { isGradEnabled } from "./grad-mode.js";
-import { showShape } from "./layout.js";
+import { sameShape, showShape } from "./layout.js";
 import { callOperator } from "./operator.js";
 import { readBytes, readBytesSync } from "./read.js";
 import { customFunction } from "./record.js";
 import { Tensor } from "./tensor.js";
-import { matrixTranspose, numpyT, select, slice as sliceView, unsqueeze } from "./views.js";
+import { expand, matrixTranspose, numpyT, reshape, select, slice as sliceView, unsqueeze } from "./views.js";
 
 /** A slice of a dimension: `slice(1, 5)` is Python's `1:5`. */
 export class SliceIndex {
@@ -34,8 +34,9 @@ export const ellipsis: unique symbol = Symbol("ellipsis");
 
 /** A number takes one element, a slice some, null inserts a dimension of length 1, `ellipsis` skips dimensions. */
 export type BasicIndex = number | SliceIndex | null | typeof ellipsis;
-/** Also integer tensors and lists of numbers (which are gathered, not viewed). */
-export type Index = BasicIndex | Tensor | readonly number[];
+/** Also integer tensors and (nested) lists of numbers, which are gathered, not viewed, and bool tensors as masks. */
+export type Index = BasicIndex | Tensor | NumberList;
+type NumberList = readonly (number | NumberList)[];
 
 declare module "./tensor.js" {
   interface Tensor {
@@ -45,8 +46,25 @@ declare module "./tensor.js" {
      * @example x.at(0, ellipsis, slice(1, null)); // x[0, ..., 1:]
      */
     at(...indices: BasicIndex[]): Tensor;
-    /** As {@link at}, and with integer tensors or lists of numbers, which gather elements into a new tensor. */
+    /**
+     * As {@link at}, and with integer tensors or lists of numbers, which gather elements into a new tensor: they
+     * broadcast against each other, as in NumPy.
+     *
+     * @example x.index(ellipsis, [0, 2], slice(1)); // x[..., [0, 2], 1:]
+     */
     index(...indices: Index[]): Tensor;
+    /** As {@link index}, and with bool masks: how many elements they take depends on their data. */
+    indexAsync(...indices: Index[]): Promise<Tensor>;
+    /**
+     * Writes `value`, which broadcasts, where {@link index} would read: `x[indices] = value`. An array holds one index for
+     * each dimension; a list of positions stands inside it. One bool mask may stand
+     * among the indices: alone with slices and numbers, with a value for all its elements or, where it comes first, one
+     * for each. Of equal indices the last one stays. Recorded for gradients.
+     *
+     * @throws TypeError for a mask beside integer tensors: await nonzero(mask) first
+     * @example x.indexSet_([ellipsis, 0], 1); // x[..., 0] = 1
+     */
+    indexSet_(indices: Exclude<Index, NumberList> | readonly Index[], value: Tensor | Scalar): this;
     /** All dimensions reversed. */
     readonly T: Tensor;
     /** The last two dimensions swapped. */
@@ -58,8 +76,14 @@ declare module "./tensor.js" {
   }
 }
 
+interface Applied {
+  readonly view: Tensor;
+  /** What gathers, by the dimension of the view. */
+  readonly gathers: ReadonlyMap<number, Tensor>;
+}
+
 /** Applies the basic indices; what gathers is returned beside the dimension it applies to. */
-function apply(self: Tensor, indices: readonly Index[]): { view: Tensor; gathers: Map<number, Tensor> } {
+function apply(self: Tensor, indices: readonly Index[]): Applied {
   const consuming = indices.filter((i) => i !== null && i !== ellipsis);
   const used = consuming.reduce<number>(
     (n, i) => n + (i instanceof Tensor && i.dtype === "bool" ? i.ndim : 1),
@@ -81,21 +105,31 @@ function apply(self: Tensor, indices: readonly Index[]): { view: Tensor; gathers
     else if (typeof index === "number") view = select(view, dim, index);
     else if (index instanceof SliceIndex) view = sliceView(view, dim++, index.start, index.stop, index.step);
     else if (index instanceof Tensor) {
-      if (index.dtype === "bool") {
-        throw new TypeError(
-          "how many elements a bool index takes depends on its data: await maskedSelect(t, mask), or use where(mask, a, b)",
-        );
-      }
-      gathers.set(dim++, index);
+      gathers.set(dim, index);
+      dim += index.dtype === "bool" ? index.ndim : 1;
     } else if (Array.isArray(index)) {
-      gathers.set(dim++, tensor(index as readonly number[], { dtype: "i64", device: self.device }));
+      gathers.set(dim++, tensor(index as NestedData, { dtype: "i64", device: self.device }));
     } else {
       throw new TypeError(
-        `an index is a number, slice(…), null, ellipsis or an integer tensor, not ${typeof index}`,
+        `an index is a number, slice(…), null, ellipsis, a list of numbers or a tensor of integers or bools, not ${typeof index}`,
       );
     }
   }
   return { view, gathers };
+}
+
+const isMask = (t: Tensor): boolean => t.dtype === "bool";
+
+/** One entry for each index that gathers, null for dimensions without; a mask stands for all its dimensions. */
+function listOf({ view, gathers }: Applied): (Tensor | null)[] {
+  const list: (Tensor | null)[] = [];
+  for (let d = 0; d < view.ndim; ) {
+    const t = gathers.get(d) ?? null;
+    list.push(t);
+    d += t !== null && isMask(t) ? Math.max(1, t.ndim) : 1;
+  }
+  while (list.at(-1) === null) list.pop();
+  return list;
 }
 
 function at(this: Tensor, ...indices: BasicIndex[]): Tensor {
@@ -106,11 +140,62 @@ function at(this: Tensor, ...indices: BasicIndex[]): Tensor {
 }
 
 function index(this: Tensor, ...indices: Index[]): Tensor {
-  const { view, gathers } = apply(this, indices);
-  if (gathers.size === 0) return view;
-  const list: (Tensor | null)[] = Array.from({ length: view.ndim }, (_, d) => gathers.get(d) ?? null);
-  while (list.at(-1) === null) list.pop();
-  return callOperator("index.Tensor", view, list) as Tensor;
+  const applied = apply(this, indices);
+  if (applied.gathers.size === 0) return applied.view;
+  if ([...applied.gathers.values()].some(isMask)) {
+    throw new TypeError(
+      "how many elements a bool index takes depends on its data: await t.indexAsync(mask), or use where(mask, a, b)",
+    );
+  }
+  return callOperator("index.Tensor", applied.view, listOf(applied)) as Tensor;
+}
+
+async function indexAsync(this: Tensor, ...indices: Index[]): Promise<Tensor> {
+  const applied = apply(this, indices);
+  if (applied.gathers.size === 0) return applied.view;
+  return (await callOperator("index.Tensor", applied.view, listOf(applied))) as Tensor;
+}
+
+function indexSet_(
+  this: Tensor,
+  indices: Exclude<Index, NumberList> | readonly Index[],
+  value: Tensor | Scalar,
+): Tensor {
+  const applied = apply(this, Array.isArray(indices) ? (indices as readonly Index[]) : [indices as Index]);
+  const { view, gathers } = applied;
+  const device = this.device;
+  const given = value instanceof Tensor ? value : scalarTensor(value, this.dtype, device);
+  const values =
+    given.dtype === this.dtype ? given : (callOperator("_to_copy", given, { dtype: this.dtype }) as Tensor);
+  if (gathers.size === 0) callOperator("copy_", view, values);
+  else if (![...gathers.values()].some(isMask)) callOperator("index_put_", view, listOf(applied), values);
+  else if (gathers.size > 1)
+    throw new TypeError(
+      "indexSet_ takes a mask alone: await nonzero(mask) gives indices that combine with others",
+    );
+  else for (const [dim, mask] of gathers) setMasked(view, dim, mask, values);
+  return this;
+}
+
+/** Writes under a mask over dimensions from `dim` on: one value for all, or a row for each where the mask comes first. */
+function setMasked(view: Tensor, dim: number, mask: Tensor, values: Tensor): void {
+  if (!sameShape(mask.shape, view.shape.slice(dim, dim + mask.ndim)))
+    throw new RangeError(
+      `the mask ${showShape(mask.shape)} does not fit the tensor ${showShape(view.shape)} from dimension ${dim}`,
+    );
+  const rest = view.ndim - dim - mask.ndim;
+  const whole = expand(reshape(mask, [...mask.shape, ...new Array<number>(rest).fill(1)]), view.shape);
+  const single = values.numel === 1 || values.ndim <= rest;
+  if (single) {
+    const plain = values.numel === 1 ? reshape(values, []) : values;
+    callOperator("copy_", view, callOperator("where.self", whole, plain, view));
+  } else if (dim === 0) {
+    const rows =
+      values.ndim - rest === 1 && values.shape[0] === 1 ? reshape(values, values.shape.slice(1)) : undefined;
+    if (rows !== undefined) callOperator("copy_", view, callOperator("where.self", whole, rows, view));
+    else callOperator("copy_", view, callOperator("masked_scatter", view, whole, values));
+  } else
+    throw new TypeError("a value for each element of a mask needs the mask as the first index: use permute");
 }
 
 /** The way between chips: bytes through the host. Recorded, so that gradients go back the same way. */
@@ -148,6 +233,8 @@ const define = (name: string, descriptor: PropertyDescriptor): void => {
 };
 define("at", { value: at, writable: true });
 define("index", { value: index, writable: true });
+define("indexAsync", { value: indexAsync, writable: true });
+define("indexSet_", { value: indexSet_, writable: true });
 define("to", { value: to, writable: true });
 define("T", {
   get(this: Tensor) {

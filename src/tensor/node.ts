@@ -1,6 +1,7 @@
 // The graph of recorded operators: nodes, edges, saved tensors. Walking it is `engine.ts`, building it `record.ts`.
 
 import { scopesOpened } from "../runtime/scope.js";
+import { forwardLine } from "./anomaly.js";
 import type { DType } from "./dtype.js";
 import type { Tensor } from "./tensor.js";
 
@@ -53,6 +54,8 @@ let nextId = 1;
 export abstract class GradNode {
   /** Nodes are made after the nodes they lead to, so ids grow towards the outputs. */
   readonly id: number = nextId++;
+  /** Where the author called the operator; null unless anomalies are looked for (see `anomaly.ts`). */
+  readonly line: string | null = forwardLine();
   /** How many scopes had been opened: tells what a scope need not search (see `lifetime.ts`). */
   readonly scopes = scopesOpened();
   abstract readonly name: string;
@@ -83,24 +86,57 @@ export abstract class GradNode {
   }
 }
 
+/** Keeps something else than a saved tensor, from which it can be had again (see `checkpoint.ts`). */
+export interface SavedHooks {
+  /** A stand-in for the tensor; null to keep the tensor itself. */
+  pack(tensor: Tensor): SavedStandIn | null;
+}
+export interface SavedStandIn {
+  unpack(by: string): Tensor;
+  /** What must stay alive for {@link unpack}. */
+  kept(): readonly Tensor[];
+  /** The backward pass is through with it. */
+  release(): void;
+}
+
+let savedHooks: SavedHooks | null = null;
+
+/** Sets what handles saved tensors from now on; the result is what did before. */
+export function setSavedHooks(hooks: SavedHooks | null): SavedHooks | null {
+  const before = savedHooks;
+  savedHooks = hooks;
+  return before;
+}
+
 /** A saved tensor and the version it had. */
 export class SavedTensor {
-  readonly #tensor: Tensor;
+  readonly #tensor: Tensor | null;
+  readonly #standIn: SavedStandIn | null;
   readonly #version: number;
 
   constructor(tensor: Tensor) {
-    this.#tensor = tensor;
+    if (tensor.isInference)
+      throw new Error(
+        "a tensor made in inferenceMode cannot be saved for a backward pass: clone() it outside, or use noGrad instead",
+      );
+    this.#standIn = savedHooks === null ? null : savedHooks.pack(tensor);
+    this.#tensor = this.#standIn === null ? tensor : null;
     this.#version = tensor.version;
   }
 
-  /** The tensor without the check, for those who only look at its memory. */
-  get raw(): Tensor {
-    return this.#tensor;
+  /** What must stay alive, for those who only look at memory. */
+  kept(): readonly Tensor[] {
+    return this.#tensor === null ? this.#standIn!.kept() : [this.#tensor];
+  }
+
+  release(): void {
+    this.#standIn?.release();
   }
 
   /** Throws if the tensor was written in place since it was saved. */
   unpack(by: string): Tensor {
-    const t = this.#tensor;
+    if (this.#standIn !== null) return this.#standIn.unpack(by);
+    const t = this.#tensor!;
     if (t.version !== this.#version) {
       const writer = t.counter.writer ? ` by \`${t.counter.writer}\`` : "";
       throw new Error(
@@ -118,11 +154,16 @@ export class AccumulateGrad extends GradNode {
   override readonly id = 0;
   readonly name = "accumulateGrad";
   readonly edges = [];
-  readonly outputs: readonly TensorMeta[];
+  /** Called after a pass has added to the leaf's `.grad`. */
+  readonly after: ((leaf: Tensor) => void)[] = [];
 
   constructor(readonly leaf: Tensor) {
     super();
-    this.outputs = [metaOf(leaf)];
+  }
+
+  /** In the dtype in which the leaf wants its gradients added up. */
+  get outputs(): readonly TensorMeta[] {
+    return [{ ...metaOf(this.leaf), dtype: this.leaf.gradDType }];
   }
 
   apply(): readonly never[] {

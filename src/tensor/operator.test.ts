@@ -16,6 +16,7 @@ import {
   useOps,
   withInterceptor,
   type Operator,
+  OperatorLog,
   type OperatorRecord,
   type Tensor,
 } from "./index.js";
@@ -186,6 +187,56 @@ describe("implementations", () => {
     expect(plain(x, 3)).toBe("vendor's");
     disable("test_impl");
     expect(() => plain(x, 1)).toThrow(/may run/);
+  });
+
+  it("include a reference, which runs only where the own one may not", () => {
+    const twice = operator<(self: Tensor) => string>({
+      schema: "test_reference(Tensor self) -> str",
+      run: () => "own",
+      derivative: "none",
+    });
+    addImplementation("test_reference", { name: "plain", kind: "reference", run: () => "plain" });
+    addImplementation("test_reference", { name: "openblas", run: () => "library" });
+    expect(twice(x)).toBe("library");
+    expect(useOps({ exclude: ["vendor"] }, () => twice(x))).toBe("own");
+    expect(useOps({ exclude: ["vendor", "vexil"] }, () => twice(x))).toBe("plain");
+    expect(useOps({ include: ["reference"] }, () => twice(x))).toBe("plain");
+    expect(useOps({ include: ["test_reference:vexil"] }, () => twice(x))).toBe("own");
+    disable("vendor", "test_reference:vexil");
+    expect(twice(x)).toBe("plain");
+    enable("vendor", "test_reference:vexil");
+    expect(twice(x)).toBe("library");
+  });
+
+  it("are counted and timed by a log, inner calls apart", async () => {
+    const outer = operator<(self: Tensor) => string>({
+      schema: "test_outer(Tensor self) -> str",
+      run: (t: Tensor) => {
+        plain(t, 1);
+        return plain(t, 3);
+      },
+      derivative: "none",
+    });
+    const later = operator<(self: Tensor) => Promise<string>>({
+      schema: "test_later(Tensor self) -> str",
+      run: async () => "later",
+      derivative: "none",
+    });
+    const log = new OperatorLog();
+    useOps({ record: log }, () => [outer(x), outer(x)]);
+    await useOps({ record: log }, () => later(x));
+    const rows = log.rows();
+    expect(rows.map((r) => `${r.operator}:${r.implementation} ${r.count}`).sort()).toEqual([
+      "test_impl:vendor 2",
+      "test_impl:vexil 2",
+      "test_later:vexil 1",
+      "test_outer:vexil 2",
+    ]);
+    const of = (name: string) => rows.find((r) => r.operator === name)!;
+    expect(of("test_outer").self).toBeLessThan(of("test_outer").total);
+    expect(log.table()).toMatch(/operator\s+implementation\s+count\s+self ms\s+total ms\n/);
+    log.clear();
+    expect(log.rows()).toEqual([]);
   });
 
   it("are chosen over awaits too", async () => {

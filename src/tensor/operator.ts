@@ -4,6 +4,7 @@
 import { nearest } from "../compiler/nearest.js";
 import { ArgumentError, Binder } from "./bind.js";
 import { execute } from "./dispatch.js";
+import { executeInto } from "./out.js";
 import type { BackwardContext, InputGradients } from "./node.js";
 import { camelCase, parseSchema, type Schema } from "./schema.js";
 import { Tensor } from "./tensor.js";
@@ -52,9 +53,14 @@ export interface Derivative {
   readonly nullGrads?: boolean;
 }
 
-/** An implementation beside the operator's own: a vendor's library, a reference. */
+/** An implementation beside the operator's own. */
 export interface Implementation {
   readonly name: string;
+  /**
+   * `vendor` (default): a vendor's library, tried before the operator's own. `reference`: the plain composition that
+   * the own one is tested against; it runs only where the own one may not.
+   */
+  readonly kind?: "vendor" | "reference";
   /** Whether it takes this call. */
   supports?(args: readonly unknown[]): boolean;
   run(...args: unknown[]): unknown;
@@ -84,6 +90,8 @@ export interface OperatorDefinition {
   readonly name?: string;
   /** Whether tensors get a method; by default when an argument is called `self`. */
   readonly method?: boolean;
+  /** Writes results straight into `out`, whose memory is none of the arguments': for the `out` form. */
+  readonly into?: (out: readonly Tensor[], args: readonly unknown[]) => void;
   /** One sentence for the documentation. */
   readonly summary?: string;
   /** Argument lists to try the operator with, where OpInfo has none. */
@@ -106,6 +114,7 @@ export class OperatorInfo {
   readonly derivative: Derivative | null;
   readonly gradient: "declared" | "composite" | "none" | "missing";
   readonly run: (...args: unknown[]) => unknown;
+  readonly into: OperatorDefinition["into"];
   readonly binder: Binder;
   readonly scalars: boolean;
   readonly random: NonNullable<OperatorDefinition["random"]>;
@@ -136,6 +145,7 @@ export class OperatorInfo {
           ? def.derivative
           : "declared";
     this.run = def.run;
+    this.into = def.into;
     this.scalars = def.scalars ?? false;
     this.random = def.random ?? schema.args.some((a) => a.type.kind === "Generator");
     this.samples = def.samples;
@@ -154,8 +164,19 @@ export class OperatorInfo {
   }
 }
 
-/** A callable operator; `info` is its entry in the table. */
-export type Operator<F> = F & { readonly info: OperatorInfo };
+/** What a result is written into: a tensor for a tensor, a list for a list. */
+type Written<R> = Extract<R, Tensor | readonly Tensor[]>;
+
+/**
+ * A callable operator. `info` is its entry in the table; `out` writes results into given tensors of their shapes,
+ * whose dtypes they can be cast to, and returns these. It is not recorded for gradients.
+ *
+ * @example add.out(total, a, b); // torch.add(a, b, out=total)
+ */
+export type Operator<F extends (...args: never[]) => unknown> = F & {
+  readonly info: OperatorInfo;
+  readonly out: (out: Written<ReturnType<F>>, ...args: Parameters<F>) => ReturnType<F>;
+};
 
 const table = new Map<string, OperatorInfo>();
 const callables = new Map<string, (...args: unknown[]) => unknown>();
@@ -184,6 +205,9 @@ export function operator<F extends (...args: never[]) => unknown>(def: OperatorD
   const call = (...args: unknown[]): unknown => execute(info, binder.bind(args));
   Object.defineProperty(call, "name", { value: info.functionName });
   Object.defineProperty(call, "info", { value: info });
+  Object.defineProperty(call, "out", {
+    value: (out: unknown, ...args: unknown[]): unknown => executeInto(info, binder.bind(args), out),
+  });
   callables.set(info.name, call);
   if (info.method !== null) {
     const list = methods.get(info.method) ?? [];
@@ -231,6 +255,12 @@ export function bindByName(
   return execute(op, op.binder.bindByName(input, args, kwargs));
 }
 
+/** Several operators under one name; `out` is the form that writes results into given tensors. */
+export type Overloads<F> = F & {
+  readonly infos: readonly OperatorInfo[];
+  readonly out: (out: Tensor | readonly Tensor[], ...args: unknown[]) => unknown;
+};
+
 /**
  * One callable over several operators: the first whose schema fits the call runs.
  *
@@ -238,12 +268,21 @@ export function bindByName(
  */
 export function overloads<F extends (...args: never[]) => unknown>(
   ...ops: readonly { readonly info: OperatorInfo }[]
-): F & { readonly infos: readonly OperatorInfo[] } {
+): Overloads<F> {
   const infos = ops.map((op) => op.info);
   const call = (...args: unknown[]): unknown => resolve(infos, args);
   Object.defineProperty(call, "name", { value: infos[0]?.functionName ?? "" });
   Object.defineProperty(call, "infos", { value: infos });
-  return call as unknown as F & { readonly infos: readonly OperatorInfo[] };
+  Object.defineProperty(call, "out", {
+    value: (out: unknown, ...args: unknown[]): unknown => {
+      for (const info of infos) {
+        const bound = info.binder.tryBind(args.slice());
+        if (bound !== undefined) return executeInto(info, bound, out);
+      }
+      return resolve(infos, args);
+    },
+  });
+  return call as unknown as Overloads<F>;
 }
 
 function resolve(infos: readonly OperatorInfo[], args: unknown[]): unknown {
@@ -295,7 +334,10 @@ export function addImplementation(operatorName: string, implementation: Implemen
   if (implementation.name === "vexil" || info.implementations.some((x) => x.name === implementation.name)) {
     throw new Error(`operator \`${operatorName}\` already has an implementation \`${implementation.name}\``);
   }
-  info.implementations.push(implementation);
+  // References come last: nothing else is asked after them.
+  const at = info.implementations.findIndex((x) => x.kind === "reference");
+  if (at < 0 || implementation.kind === "reference") info.implementations.push(implementation);
+  else info.implementations.splice(at, 0, implementation);
 }
 
 /** The type of a method from the type of its function: without the first parameter. */

@@ -247,10 +247,12 @@ export class OperatorNode extends GradNode {
   }
 
   override release(): void {
-    if (this.#saved !== null && this.#saved.length > 0) this.#saved = null;
+    if (this.#saved === null || this.#saved.length === 0) return;
+    for (const s of this.#saved) s.release();
+    this.#saved = null;
   }
   override kept(): readonly Tensor[] {
-    return this.#saved?.map((s) => s.raw) ?? [];
+    return this.#saved?.flatMap((s) => s.kept()) ?? [];
   }
 }
 
@@ -335,10 +337,12 @@ class CustomNode extends GradNode {
     return result;
   }
   override release(): void {
-    if (this.state.saved !== null && this.state.saved.length > 0) this.state.saved = null;
+    if (this.state.saved === null || this.state.saved.length === 0) return;
+    for (const s of this.state.saved) s.release();
+    this.state.saved = null;
   }
   override kept(): readonly Tensor[] {
-    return this.state.saved?.map((s) => s.raw) ?? [];
+    return this.state.saved?.flatMap((s) => s.kept()) ?? [];
   }
 }
 

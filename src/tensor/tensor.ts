@@ -6,6 +6,7 @@ import type { Storage } from "../runtime/storage.js";
 import type { Chip, DeviceBuffer } from "../runtime/driver.js";
 import { backward, type BackwardOptions } from "./engine.js";
 import { isFloatDType, itemSize, type DType } from "./dtype.js";
+import { isInferenceMode } from "./grad-mode.js";
 import { isContiguousLayout, normalizeDim, numelOf } from "./layout.js";
 import { assignGrad } from "./lifetime.js";
 import { AccumulateGrad, type Edge, type GradHook, type GradNode } from "./node.js";
@@ -79,6 +80,9 @@ export class Tensor implements KernelBuffer {
   readonly ownsStorage: boolean;
   /** @internal A leaf that wants gradients. */
   wantsGrad = false;
+  /** Whether it was made in `inferenceMode`, or is a view of such a tensor: gradients never come here. */
+  readonly isInference: boolean;
+  #gradDType: DType | null = null;
   #grad: Tensor | null = null;
   #accumulator: AccumulateGrad | null = null;
 
@@ -92,6 +96,7 @@ export class Tensor implements KernelBuffer {
     this.ownsStorage = init.counter === undefined;
     this.counter = init.counter ?? { value: 0, writer: "" };
     this.gradVersion = this.counter.value;
+    this.isInference = isInferenceMode();
   }
 
   get [KERNEL_BUFFER](): true {
@@ -148,6 +153,9 @@ export class Tensor implements KernelBuffer {
     if (value && !isFloatDType(this.dtype)) {
       throw new TypeError(`only float tensors can require gradients, not ${this.dtype}`);
     }
+    if (value && this.isInference && !isInferenceMode()) {
+      throw new Error("a tensor made in inferenceMode cannot require gradients: clone() it first");
+    }
     this.wantsGrad = value;
   }
   /** Switches {@link requiresGrad} and returns this tensor. */
@@ -167,17 +175,34 @@ export class Tensor implements KernelBuffer {
     if (value !== null) {
       if (
         value.shape.join() !== this.shape.join() ||
-        value.dtype !== this.dtype ||
+        value.dtype !== this.gradDType ||
         value.device !== this.device
       ) {
         throw new Error(
-          `a gradient for ${summary(this)} must have its shape, dtype and device, not ${summary(value)}`,
+          `a gradient for ${summary(this)} must have its shape and device and be ${this.gradDType}, not ${summary(value)}`,
         );
       }
     }
     const before = this.#grad;
     this.#grad = value;
     assignGrad(this, before, value);
+  }
+  /**
+   * The dtype of {@link grad}: this tensor's own unless set. Gradients of many small steps add up exactly in f32:
+   *
+   * @example weight.gradDType = "f32"; // weight is bf16
+   */
+  get gradDType(): DType {
+    return this.#gradDType ?? this.dtype;
+  }
+  set gradDType(dtype: DType) {
+    if (!isFloatDType(dtype)) throw new TypeError(`gradients are floats, not ${dtype}`);
+    if (!this.isLeaf) throw new Error("only leaves keep gradients: set gradDType on one");
+    if (this.#grad !== null && this.#grad.dtype !== dtype)
+      throw new Error(
+        `the tensor has a gradient of ${this.#grad.dtype} already: set gradDType before, or grad = null`,
+      );
+    this.#gradDType = dtype;
   }
   /** @internal The end of the graph for this leaf. */
   get accumulator(): AccumulateGrad {
@@ -214,6 +239,23 @@ export class Tensor implements KernelBuffer {
     const edge = this.edge;
     if (!edge) throw new Error("registerHook() needs a tensor that requires gradients");
     return edge.node.addHook(edge.index, hook);
+  }
+
+  /**
+   * Calls `hook` with this leaf after each backward pass that added to its `.grad`: to use a gradient and let go of it
+   * before the next one is computed. Returns the remover.
+   *
+   * @example w.registerPostAccumulateGradHook((p) => { optimizer.update(p); p.grad = null; });
+   */
+  registerPostAccumulateGradHook(hook: (leaf: Tensor) => void): () => void {
+    if (!this.wantsGrad)
+      throw new Error("registerPostAccumulateGradHook() needs a leaf that requires gradients");
+    const { after } = this.accumulator;
+    after.push(hook);
+    return () => {
+      const at = after.indexOf(hook);
+      if (at >= 0) after.splice(at, 1);
+    };
   }
 
   // --- Reading ---

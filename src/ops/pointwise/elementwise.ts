@@ -12,10 +12,12 @@ import {
   type OperatorDefinition,
   type OpInfoEntry,
 } from "../../tensor/operator.js";
+import { checkOut } from "../../tensor/out.js";
 import { parseSchema } from "../../tensor/schema.js";
 import { Tensor } from "../../tensor/tensor.js";
 import { type Differentiable, liveTensors } from "./gradient.js";
 import type { Input } from "./kernel.js";
+import { shapeOf } from "./operands.js";
 import type { Operand } from "./promote.js";
 
 /** A pointwise function and the operator's arguments that are its inputs, by position. */
@@ -71,10 +73,25 @@ export function elementwise<F extends (...args: never[]) => unknown>(
     return f.kernel.run1(pick(complete(args, def), order) as Input[]);
   };
   if (def.inPlace) declareInPlace(def, tensors, choose, common);
+  const into = ([out]: readonly Tensor[], args: readonly unknown[]): void => {
+    check?.(args as Argument[]);
+    const { fn: f, order } = choose(args as Argument[]);
+    const inputs = pick(complete(args, def), order) as Input[];
+    const dtype = f.kernel.promoted(inputs);
+    const d = f.kernel.spec.outputs[0]!;
+    const device = inputs.find((x) => x instanceof Tensor)?.device ?? out!.device;
+    checkOut(
+      { name: schema.name },
+      { shape: shapeOf(inputs, f.kernel.name), dtype: d === "promoted" ? dtype : d, device },
+      out!,
+    );
+    f.kernel.into(inputs, [out!], dtype);
+  };
   return operator<F>({
     ...common,
     schema: def.schema,
     run,
+    into,
     derivative: generated ? derivativeOf(choose, tensors, def) : (def.derivative as Derivative),
     ...(def.opinfo === undefined ? {} : { opinfo: def.opinfo }),
     ...(def.name === undefined ? {} : { name: def.name }),
