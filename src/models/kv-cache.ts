@@ -19,7 +19,9 @@ export class KvCache {
       readonly kvHeads: number;
       /** Most tokens it holds. */
       readonly capacity: number;
+      /** Size of a head's key, and of its value. */
       readonly headDim: number;
+      readonly valueDim: number;
       readonly device: string;
       readonly dtype: "f32" | "f16" | "bf16";
     },
@@ -29,7 +31,7 @@ export class KvCache {
   }
 
   /**
-   * Writes the keys and values `[batch, kvHeads, tokens, headDim]` of new tokens behind the others, and returns
+   * Writes the keys and values `[batch, kvHeads, tokens, size]` of new tokens behind the others, and returns
    * views of all so far. The length moves on with {@link advance}, once all layers have written.
    * @throws RangeError when they do not fit the capacity
    */
@@ -39,23 +41,23 @@ export class KvCache {
     if (total > this.options.capacity)
       throw new RangeError(`the KV cache holds ${this.options.capacity} tokens; ${total} do not fit`);
     const write = (list: (Tensor | undefined)[], fresh: Tensor): Tensor => {
-      const cache = this.#roomFor(list, layer, total);
+      const cache = this.#roomFor(list, layer, total, fresh.shape[3]!);
       cache.narrow(2, this.length, tokens).copy_(fresh);
       return cache.narrow(2, 0, total);
     };
     return noGrad(() => [write(this.#keys, k), write(this.#values, v)]);
   }
 
-  /** A layer's tensor `[batch, kvHeads, room, headDim]` with room for `total` tokens and what it held. */
-  #roomFor(list: (Tensor | undefined)[], layer: number, total: number): Tensor {
+  /** A layer's tensor `[batch, kvHeads, room, width]` with room for `total` tokens and what it held. */
+  #roomFor(list: (Tensor | undefined)[], layer: number, total: number, width: number): Tensor {
     const old = list[layer];
     const room = old?.shape[2] ?? 0;
     if (old && total <= room) return old;
-    const { batch, kvHeads, headDim, capacity, device, dtype } = this.options;
+    const { batch, kvHeads, capacity, device, dtype } = this.options;
     let size = Math.max(FIRST, 2 * room);
     while (size < total) size *= 2;
     // It outlives the scope of the call that made it.
-    const grown = keep(empty([batch, kvHeads, Math.min(size, capacity), headDim], { dtype, device }));
+    const grown = keep(empty([batch, kvHeads, Math.min(size, capacity), width], { dtype, device }));
     if (old) {
       grown.narrow(2, 0, this.length).copy_(old.narrow(2, 0, this.length));
       old.dispose();

@@ -1,24 +1,58 @@
-// Tables of rotary position embeddings (Su et al., 2021), in the half-split layout of Hugging Face's models.
+// Tables of rotary position embeddings, in the half-split layout of Hugging Face's models.
 
-import { arange, cos, mul, pow, sin } from "../ops/index.js";
+import { arange, cos, mul, sin } from "../ops/index.js";
 import { scope } from "../runtime/index.js";
-import { noGrad, type Tensor } from "../tensor/index.js";
+import { keep, noGrad, type Tensor, tensor } from "../tensor/index.js";
+import { frequencies, type RopeConfig } from "./rope-config.js";
 
 export interface RopeTables {
-  /** `[positions, headDim / 2]` f32 */
+  /** `[positions, dim / 2]` f32 */
   readonly cos: Tensor;
   readonly sin: Tensor;
 }
 
-/** The cosines and sines of `position * theta^(-2i / headDim)`. */
-export function ropeTables(positions: number, headDim: number, theta: number, device: string): RopeTables {
+/** The cosines and sines of positions `first` and those after it. */
+function makeTables(c: RopeConfig, first: number, count: number, length: number, device: string): RopeTables {
   return noGrad(() =>
     scope(() => {
-      const half = arange(0, headDim, 2, { dtype: "f32", device });
-      const frequency = pow(theta, mul(half, -1 / headDim));
-      const position = arange(positions, { dtype: "f32", device }).unsqueeze(1);
+      const frequency = tensor(frequencies(c, length), { shape: [c.dim / 2], device });
+      const position = arange(first, first + count, 1, { dtype: "f32", device }).unsqueeze(1);
       const angle = mul(position, frequency);
-      return { cos: cos(angle), sin: sin(angle) };
+      const by = c.type === "yarn" ? c.attentionFactor : 1;
+      return by === 1
+        ? { cos: cos(angle), sin: sin(angle) }
+        : { cos: mul(cos(angle), by), sin: mul(sin(angle), by) };
     }),
   );
+}
+
+/** Makes a model's tables and keeps them between calls. */
+export class Rope {
+  #kept: RopeTables | undefined;
+  constructor(
+    readonly config: RopeConfig,
+    readonly device: string,
+  ) {}
+
+  /** The rows of `count` tokens that follow `past` others. */
+  at(past: number, count: number): RopeTables {
+    const { config, device } = this;
+    const length = past + count;
+    // Beyond the trained length every length has frequencies of its own.
+    if (config.type === "dynamic" && length > config.original)
+      return makeTables(config, past, count, length, device);
+    if (!this.#kept || this.#kept.cos.shape[0]! < length) {
+      const size = Math.min(config.maxPositions, Math.max(64, 2 ** Math.ceil(Math.log2(length))));
+      this.dispose();
+      const kept = makeTables(config, 0, size, 0, device);
+      this.#kept = { cos: keep(kept.cos), sin: keep(kept.sin) };
+    }
+    return { cos: this.#kept.cos.narrow(0, past, count), sin: this.#kept.sin.narrow(0, past, count) };
+  }
+
+  dispose(): void {
+    this.#kept?.cos.dispose();
+    this.#kept?.sin.dispose();
+    this.#kept = undefined;
+  }
 }

@@ -1,25 +1,67 @@
 // The layers of language models: each holds its parameters and says how they are used.
 
-import { embedding, linear, rmsNorm } from "../ops/index.js";
+import { embedding, layerNorm, linear, quantizedLinear, rmsNorm } from "../ops/index.js";
 import type { Tensor } from "../tensor/index.js";
 import { Module } from "./module.js";
 
-/** Makes a module's parameters: random ones for training from scratch, stored ones when a checkpoint is loaded. */
-export type MakeParameter = (
-  name: string,
-  shape: readonly number[],
-  init: "normal" | "ones" | "zeros",
-) => Tensor;
+/** A matrix `[out, in]` of 8- or 4-bit integers with scales, in the layout of `ops/quantized.ts`. */
+export interface IntegerMatrix {
+  /** `[out, in]` i8, or `[out, bytes]` u8 with two elements a byte. */
+  readonly packed: Tensor;
+  /** `[out, groups]` */
+  readonly scales: Tensor;
+  readonly zeros: Tensor | undefined;
+  /** Input channels that share a scale; 0: the whole row. */
+  readonly groupSize: number;
+}
 
-/** `y = x @ weight.T`: `[..., in] -> [..., out]`; weight `[out, in]`, as PyTorch's `nn.Linear` without bias. */
+/** Makes a module's parameters: random ones for training from scratch, stored ones when a checkpoint is loaded. */
+export interface MakeParameter {
+  (name: string, shape: readonly number[], init: "normal" | "ones" | "zeros"): Tensor;
+  /** The integers of a matrix, if that is how a checkpoint holds it. */
+  readonly integers?: (name: string, shape: readonly [number, number]) => IntegerMatrix | undefined;
+}
+
+/**
+ * `y = x @ weight.T + bias`: `[..., in] -> [..., out]`; weight `[out, in]`, bias `[out]`, as PyTorch's `nn.Linear`.
+ * The weight may be integers; then `weightPacked` and `weightScale` stand for it.
+ */
 export class Linear extends Module {
-  readonly weight: Tensor;
-  constructor(make: MakeParameter, name: string, inFeatures: number, outFeatures: number) {
+  readonly weight: Tensor | undefined;
+  readonly bias: Tensor | undefined;
+  readonly weightPacked: Tensor | undefined;
+  readonly weightScale: Tensor | undefined;
+  readonly weightZero: Tensor | undefined;
+  readonly #groupSize: number = 0;
+
+  constructor(
+    make: MakeParameter,
+    name: string,
+    inFeatures: number,
+    outFeatures: number,
+    options: { readonly bias?: boolean } = {},
+  ) {
     super();
-    this.weight = make(`${name}.weight`, [outFeatures, inFeatures], "normal");
+    const integers = make.integers?.(`${name}.weight`, [outFeatures, inFeatures]);
+    if (integers) {
+      this.weightPacked = integers.packed;
+      this.weightScale = integers.scales;
+      this.weightZero = integers.zeros;
+      this.#groupSize = integers.groupSize;
+    } else this.weight = make(`${name}.weight`, [outFeatures, inFeatures], "normal");
+    if (options.bias) this.bias = make(`${name}.bias`, [outFeatures], "zeros");
   }
+
   forward(x: Tensor): Tensor {
-    return linear(x, this.weight);
+    if (this.weight) return linear(x, this.weight, this.bias ?? null);
+    return quantizedLinear(
+      x,
+      this.weightPacked!,
+      this.weightScale!,
+      this.weightZero ?? null,
+      this.bias ?? null,
+      { groupSize: this.#groupSize },
+    );
   }
 }
 
@@ -46,5 +88,21 @@ export class RMSNorm extends Module {
   }
   forward(x: Tensor): Tensor {
     return rmsNorm(x, this.weight.shape, this.weight, this.#eps);
+  }
+}
+
+/** `(x - mean) / sqrt(variance + eps) * weight + bias` over the last dimension (Ba et al., 2016). */
+export class LayerNorm extends Module {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+  readonly #eps: number;
+  constructor(make: MakeParameter, name: string, features: number, eps: number) {
+    super();
+    this.weight = make(`${name}.weight`, [features], "ones");
+    this.bias = make(`${name}.bias`, [features], "zeros");
+    this.#eps = eps;
+  }
+  forward(x: Tensor): Tensor {
+    return layerNorm(x, this.weight.shape, this.weight, this.bias, this.#eps);
   }
 }

@@ -3,7 +3,7 @@
 
 import { basename, resolve } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { KvCache } from "../models/kv-cache.js";
+import type { KvCache } from "../models/kv-cache.js";
 import { type LoadedModel, loadModel } from "../models/load.js";
 import { takeNumber } from "../models/take.js";
 import { TokenizerError } from "../models/tokenizer.js";
@@ -60,7 +60,7 @@ export class LocalEngine implements Engine {
       );
     const limit = Math.min(request.maxTokens ?? room, room);
     const { tokenizer } = this.#loaded;
-    const cache = this.#cache(prompt.length + limit);
+    const cache = this.#loaded.model.newCache(1, prompt.length + limit);
     const generator = new Generator(request.seed);
     const stream = tokenizer.stream();
     const stops = new StopTexts(request.stop);
@@ -93,19 +93,6 @@ export class LocalEngine implements Engine {
     } finally {
       cache.dispose();
     }
-  }
-
-  #cache(capacity: number): KvCache {
-    const { config } = this.#loaded.model;
-    return new KvCache({
-      layers: config.layers,
-      batch: 1,
-      kvHeads: config.kvHeads,
-      capacity,
-      headDim: config.headDim,
-      device: this.info.chip,
-      dtype: "f32",
-    });
   }
 
   /** The prompt's token ids. @throws RequestError for an empty prompt, ids out of range, messages the template refuses */

@@ -2,10 +2,11 @@
 
 import * as fs from "node:fs";
 import { join } from "node:path";
-import { type LanguageModel, readTensors, saveModel } from "../models/load.js";
+import { readTensors, saveModel } from "../models/load.js";
 import { readJson, Weights, writeAtomic } from "../models/folder.js";
 import { safetensorsChunks } from "../models/safetensors.js";
 import type { TextTokenizer } from "../models/tokenizer.js";
+import type { LanguageModel } from "../models/transformer.js";
 import type { AdamW } from "../nn/index.js";
 import { fromBytes, noGrad } from "../tensor/index.js";
 import { ConfigError } from "./config.js";

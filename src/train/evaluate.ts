@@ -1,8 +1,7 @@
 // Evaluation by exact answers: greedy continuations of prompts, compared with what they should be.
 
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { KvCache } from "../models/kv-cache.js";
-import type { LanguageModel } from "../models/load.js";
+import type { LanguageModel } from "../models/transformer.js";
 import { take } from "../models/take.js";
 import type { TextTokenizer } from "../models/tokenizer.js";
 import { argmax } from "../ops/index.js";
@@ -30,16 +29,7 @@ export async function greedyBatch(
   ends: ReadonlySet<number>,
 ): Promise<number[][]> {
   const length = prompts[0]!.length;
-  const { config } = model;
-  const cache = new KvCache({
-    layers: config.layers,
-    batch: prompts.length,
-    kvHeads: config.kvHeads,
-    capacity: length + limit,
-    headDim: config.headDim,
-    device: model.device,
-    dtype: "f32",
-  });
+  const cache = model.newCache(prompts.length, length + limit);
   const answers: number[][] = prompts.map(() => []);
   const open = prompts.map(() => true);
   try {

@@ -3,10 +3,11 @@
 
 import { mkdirSync } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { createModel, type LanguageModel, loadModel, saveModel } from "../models/load.js";
+import { createModel, loadModel, saveModel } from "../models/load.js";
 import { openFolder } from "../models/folder.js";
 import { takeNumber } from "../models/take.js";
 import { characterTokenizer, type TextTokenizer } from "../models/tokenizer.js";
+import type { LanguageModel } from "../models/transformer.js";
 import "../chips/index.js";
 import { AdamW } from "../nn/index.js";
 import { crossEntropy } from "../ops/index.js";

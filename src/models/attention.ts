@@ -1,0 +1,164 @@
+// The attention of language models: heads in groups, with their variations, and DeepSeek's latent attention.
+
+import { Linear, type MakeParameter, Module, RMSNorm } from "../nn/index.js";
+import { cat, flashAttention, rotary } from "../ops/index.js";
+import type { Tensor } from "../tensor/index.js";
+import type { GroupedAttentionConfig, LatentAttentionConfig, ModelConfig } from "./config.js";
+import type { KvCache } from "./kv-cache.js";
+import type { RopeTables } from "./rope.js";
+
+/** Where the tokens of a call stand, and what came before them. */
+export interface Place {
+  /** Absent where positions are added to the embeddings. */
+  readonly rope: RopeTables | undefined;
+  readonly cache: KvCache | undefined;
+  readonly causal: boolean;
+  /** Bool `[batch, 1, 1, tokens]`: false hides a token from all (padding). */
+  readonly mask: Tensor | undefined;
+}
+
+export interface Attention extends Module {
+  /** `[batch, tokens, hidden] -> [batch, tokens, hidden]` */
+  forward(x: Tensor, place: Place): Tensor;
+}
+
+/** `[batch, tokens, heads * size] -> [batch, heads, tokens, size]` */
+const splitHeads = (t: Tensor, heads: number, size: number): Tensor =>
+  t.view([t.shape[0]!, t.shape[1]!, heads, size]).transpose(1, 2);
+
+/** The other way. */
+const joinHeads = (t: Tensor): Tensor => {
+  const [batch, heads, tokens, size] = t.shape as [number, number, number, number];
+  return t.transpose(1, 2).reshape([batch, tokens, heads * size]);
+};
+
+const turned = (t: Tensor, place: Place): Tensor =>
+  place.rope ? rotary(t, place.rope.cos, place.rope.sin) : t;
+
+export class GroupedAttention extends Module implements Attention {
+  readonly qkvProj: Linear | undefined;
+  readonly qProj: Linear | undefined;
+  readonly kProj: Linear | undefined;
+  readonly vProj: Linear | undefined;
+  readonly oProj: Linear;
+  readonly qNorm: RMSNorm | undefined;
+  readonly kNorm: RMSNorm | undefined;
+  readonly #config: GroupedAttentionConfig;
+  readonly #layer: number;
+
+  constructor(make: MakeParameter, name: string, c: ModelConfig, a: GroupedAttentionConfig, layer: number) {
+    super();
+    this.#config = a;
+    this.#layer = layer;
+    const { heads, kvHeads, headDim } = a;
+    const project = (part: string, outHeads: number) =>
+      new Linear(make, `${name}.${part}`, c.hiddenSize, outHeads * headDim, { bias: a.qkvBias });
+    if (a.joined) this.qkvProj = project("qkv_proj", heads + 2 * kvHeads);
+    else {
+      this.qProj = project("q_proj", heads);
+      this.kProj = project("k_proj", kvHeads);
+      this.vProj = project("v_proj", kvHeads);
+    }
+    this.oProj = new Linear(make, `${name}.o_proj`, heads * headDim, c.hiddenSize, { bias: a.outBias });
+    if (a.qkNorm) {
+      this.qNorm = new RMSNorm(make, `${name}.q_norm`, headDim, c.norm.eps);
+      this.kNorm = new RMSNorm(make, `${name}.k_norm`, headDim, c.norm.eps);
+    }
+  }
+
+  forward(x: Tensor, place: Place): Tensor {
+    const { windows } = this.#config;
+    const [q, fresh, freshV] = this.#project(x);
+    let k = turned(this.kNorm?.forward(fresh) ?? fresh, place);
+    let v = freshV;
+    if (place.cache) [k, v] = place.cache.append(this.#layer, k, v);
+    const window = windows[this.#layer];
+    const y = flashAttention(turned(this.qNorm?.forward(q) ?? q, place), k, v, {
+      isCausal: place.causal,
+      attnMask: place.mask ?? null,
+      ...(window === undefined ? {} : { window: [window - 1, place.causal ? 0 : window - 1] }),
+    });
+    return this.oProj.forward(joinHeads(y));
+  }
+
+  /** Queries, keys and values `[batch, heads, tokens, headDim]`. */
+  #project(x: Tensor): [Tensor, Tensor, Tensor] {
+    const { heads, kvHeads, headDim } = this.#config;
+    if (!this.qkvProj)
+      return [
+        splitHeads(this.qProj!.forward(x), heads, headDim),
+        splitHeads(this.kProj!.forward(x), kvHeads, headDim),
+        splitHeads(this.vProj!.forward(x), kvHeads, headDim),
+      ];
+    const all = splitHeads(this.qkvProj.forward(x), heads + 2 * kvHeads, headDim);
+    return [all.narrow(1, 0, heads), all.narrow(1, heads, kvHeads), all.narrow(1, heads + kvHeads, kvHeads)];
+  }
+}
+
+/**
+ * Multi-head latent attention (DeepSeek-V2, 2024): keys and values come from one small vector per token, and a part of
+ * each key, the same for all heads, carries the position.
+ */
+export class LatentAttention extends Module implements Attention {
+  readonly qProj: Linear | undefined;
+  readonly qAProj: Linear | undefined;
+  readonly qALayernorm: RMSNorm | undefined;
+  readonly qBProj: Linear | undefined;
+  readonly kvAProjWithMqa: Linear;
+  readonly kvALayernorm: RMSNorm;
+  readonly kvBProj: Linear;
+  readonly oProj: Linear;
+  readonly #config: LatentAttentionConfig;
+  readonly #scale: number;
+  readonly #layer: number;
+
+  constructor(make: MakeParameter, name: string, c: ModelConfig, a: LatentAttentionConfig, layer: number) {
+    super();
+    this.#config = a;
+    this.#layer = layer;
+    const { heads, qRank, kvRank, plainDim, ropeDim, valueDim } = a;
+    const queries = heads * (plainDim + ropeDim);
+    // The norms of the small vectors keep this epsilon whatever the config says, as in transformers.
+    const eps = 1e-6;
+    if (qRank === undefined) this.qProj = new Linear(make, `${name}.q_proj`, c.hiddenSize, queries);
+    else {
+      this.qAProj = new Linear(make, `${name}.q_a_proj`, c.hiddenSize, qRank, { bias: a.bias });
+      this.qALayernorm = new RMSNorm(make, `${name}.q_a_layernorm`, qRank, eps);
+      this.qBProj = new Linear(make, `${name}.q_b_proj`, qRank, queries);
+    }
+    const down = `${name}.kv_a_proj_with_mqa`;
+    this.kvAProjWithMqa = new Linear(make, down, c.hiddenSize, kvRank + ropeDim, { bias: a.bias });
+    this.kvALayernorm = new RMSNorm(make, `${name}.kv_a_layernorm`, kvRank, eps);
+    this.kvBProj = new Linear(make, `${name}.kv_b_proj`, kvRank, heads * (plainDim + valueDim));
+    this.oProj = new Linear(make, `${name}.o_proj`, heads * valueDim, c.hiddenSize, { bias: a.bias });
+    const { positions } = c;
+    const grown = positions !== "learned" && positions.type === "yarn" ? positions.scoreFactor : 1;
+    this.#scale = grown / Math.sqrt(plainDim + ropeDim);
+  }
+
+  forward(x: Tensor, place: Place): Tensor {
+    const { heads, kvRank, plainDim, ropeDim, valueDim } = this.#config;
+    const queries = this.qProj
+      ? this.qProj.forward(x)
+      : this.qBProj!.forward(this.qALayernorm!.forward(this.qAProj!.forward(x)));
+    const q = splitHeads(queries, heads, plainDim + ropeDim);
+    const down = this.kvAProjWithMqa.forward(x);
+    const up = this.kvBProj.forward(this.kvALayernorm.forward(down.narrow(-1, 0, kvRank)));
+    const kv = splitHeads(up, heads, plainDim + valueDim);
+    const position = this.#turn(splitHeads(down.narrow(-1, kvRank, ropeDim).contiguous(), 1, ropeDim), place);
+    let k = cat([kv.narrow(-1, 0, plainDim), position.expand([-1, heads, -1, -1])], -1);
+    let v = kv.narrow(-1, plainDim, valueDim);
+    if (place.cache) [k, v] = place.cache.append(this.#layer, k, v);
+    const turnedQ = cat([q.narrow(-1, 0, plainDim), this.#turn(q.narrow(-1, plainDim, ropeDim), place)], -1);
+    const y = flashAttention(turnedQ, k, v, { isCausal: place.causal, scale: this.#scale });
+    return this.oProj.forward(joinHeads(y));
+  }
+
+  #turn(t: Tensor, place: Place): Tensor {
+    if (!this.#config.interleaved) return turned(t, place);
+    // Pairs of neighbours become pairs across the halves; queries and keys alike, so the scores stay the same.
+    const [batch, heads, tokens, size] = t.shape as [number, number, number, number];
+    const pairs = t.reshape([batch, heads, tokens, size / 2, 2]).transpose(-1, -2);
+    return turned(pairs.reshape([batch, heads, tokens, size]), place);
+  }
+}

@@ -1,0 +1,259 @@
+// The one model of all families: token embeddings, a stack of blocks, an output matrix, as a ModelConfig declares them.
+// A family is a declaration in `families/`. Names of parameters are Llama's; what a family's files call them stands there too.
+
+import { Embedding, LayerNorm, Linear, type MakeParameter, Module, RMSNorm } from "../nn/index.js";
+import { add, arange, cat, linear, tanh } from "../ops/index.js";
+import type { Tensor } from "../tensor/index.js";
+import { type Attention, GroupedAttention, LatentAttention, type Place } from "./attention.js";
+import type { ModelConfig } from "./config.js";
+import { KvCache } from "./kv-cache.js";
+import { makeMlp, type Mlp } from "./mlp.js";
+import { Rope } from "./rope.js";
+
+type Norm = RMSNorm | LayerNorm;
+
+function makeNorm(make: MakeParameter, name: string, c: ModelConfig): Norm {
+  const Kind = c.norm.kind === "rms" ? RMSNorm : LayerNorm;
+  return new Kind(make, name, c.hiddenSize, c.norm.eps);
+}
+
+/** Attention and an MLP around a stream of hidden states, each with a norm before it or behind it. */
+class Layer extends Module {
+  readonly inputLayernorm: Norm;
+  readonly selfAttn: Attention;
+  readonly postAttentionLayernorm: Norm;
+  readonly mlp: Mlp;
+  readonly #place: "pre" | "post";
+
+  constructor(make: MakeParameter, name: string, c: ModelConfig, layer: number) {
+    super();
+    const a = c.attention;
+    this.#place = c.norm.place;
+    this.inputLayernorm = makeNorm(make, `${name}.input_layernorm`, c);
+    this.selfAttn =
+      a.kind === "grouped"
+        ? new GroupedAttention(make, `${name}.self_attn`, c, a, layer)
+        : new LatentAttention(make, `${name}.self_attn`, c, a, layer);
+    this.postAttentionLayernorm = makeNorm(make, `${name}.post_attention_layernorm`, c);
+    this.mlp = makeMlp(make, `${name}.mlp`, c.hiddenSize, c.mlps[layer] ?? c.mlps.at(-1)!);
+  }
+
+  forward(x: Tensor, place: Place): Tensor {
+    if (this.#place === "post") {
+      const h = this.inputLayernorm.forward(add(x, this.selfAttn.forward(x, place)));
+      return this.postAttentionLayernorm.forward(add(h, this.mlp.forward(h)));
+    }
+    const h = add(x, this.selfAttn.forward(this.inputLayernorm.forward(x), place));
+    return add(h, this.mlp.forward(this.postAttentionLayernorm.forward(h)));
+  }
+}
+
+/** Embeddings and blocks: token ids to hidden states. */
+class Stack extends Module {
+  readonly embedTokens: Embedding;
+  readonly embedPositions: Embedding | undefined;
+  readonly embedTypes: Embedding | undefined;
+  readonly embedNorm: Norm | undefined;
+  readonly layers: Layer[];
+  readonly norm: Norm | undefined;
+
+  constructor(make: MakeParameter, c: ModelConfig) {
+    super();
+    this.embedTokens = new Embedding(make, "model.embed_tokens", c.vocabSize, c.hiddenSize);
+    if (c.positions === "learned")
+      this.embedPositions = new Embedding(make, "model.embed_positions", c.maxPositions, c.hiddenSize);
+    if (c.tokenTypes > 0)
+      this.embedTypes = new Embedding(make, "model.embed_types", c.tokenTypes, c.hiddenSize);
+    if (c.norm.place === "post") this.embedNorm = makeNorm(make, "model.embed_norm", c);
+    this.layers = c.mlps.map((_, i) => new Layer(make, `model.layers.${i}`, c, i));
+    if (c.norm.place === "pre") this.norm = makeNorm(make, "model.norm", c);
+  }
+
+  embed(ids: Tensor, past: number): Tensor {
+    const [, tokens] = ids.shape as [number, number];
+    let x = this.embedTokens.forward(ids);
+    if (this.embedPositions) {
+      const at = arange(past, past + tokens, 1, { dtype: "i64", device: ids.device });
+      x = add(x, this.embedPositions.forward(at));
+    }
+    // All tokens are of the first segment.
+    if (this.embedTypes) x = add(x, this.embedTypes.weight.narrow(0, 0, 1));
+    return this.embedNorm ? this.embedNorm.forward(x) : x;
+  }
+
+  forward(ids: Tensor, past: number, place: Place): Tensor {
+    let x = this.embed(ids, past);
+    for (const layer of this.layers) x = layer.forward(x, place);
+    return x;
+  }
+}
+
+/**
+ * A layer behind the last that predicts one token further (DeepSeek-V3, 2024, section 2.2): from the hidden states and
+ * the embeddings of the tokens that come next.
+ */
+class PredictLayer extends Module {
+  readonly enorm: Norm;
+  readonly hnorm: Norm;
+  readonly ehProj: Linear;
+  readonly layer: Layer;
+  readonly norm: Norm;
+
+  constructor(make: MakeParameter, name: string, c: ModelConfig, layer: number) {
+    super();
+    this.enorm = makeNorm(make, `${name}.enorm`, c);
+    this.hnorm = makeNorm(make, `${name}.hnorm`, c);
+    this.ehProj = new Linear(make, `${name}.eh_proj`, 2 * c.hiddenSize, c.hiddenSize);
+    this.layer = new Layer(make, `${name}.layer`, c, layer);
+    this.norm = makeNorm(make, `${name}.norm`, c);
+  }
+
+  forward(hidden: Tensor, embedded: Tensor, place: Place): Tensor {
+    const joined = cat([this.enorm.forward(embedded), this.hnorm.forward(hidden)], -1);
+    return this.layer.forward(this.ehProj.forward(joined), place);
+  }
+}
+
+export interface ForwardOptions {
+  /** Where keys and values are kept; its length grows by the number of tokens. */
+  readonly cache?: KvCache;
+  /** Bool `[batch, tokens]`: false hides padding from all tokens. */
+  readonly mask?: Tensor;
+}
+
+/**
+ * A language model of any family.
+ *
+ * @example
+ * const logits = model.forward(tensor([[1n, 2n, 3n]]));   // [1, 3, vocab]
+ */
+export class LanguageModel extends Module {
+  readonly model: Stack;
+  /** Absent where the embeddings are tied: then they serve as the output weights too. */
+  readonly lmHead: Linear | undefined;
+  readonly pooler: Linear | undefined;
+  readonly predict: PredictLayer[];
+  readonly config: ModelConfig;
+  readonly #rope: Rope | undefined;
+
+  constructor(config: ModelConfig, make: MakeParameter) {
+    super();
+    this.config = config;
+    this.model = new Stack(make, config);
+    if (config.causal && !config.tieEmbeddings)
+      this.lmHead = new Linear(make, "lm_head", config.hiddenSize, config.vocabSize);
+    if (config.pooler)
+      this.pooler = new Linear(make, "pooler", config.hiddenSize, config.hiddenSize, { bias: true });
+    const first = config.mlps.length;
+    this.predict = Array.from(
+      { length: config.predictLayers },
+      (_, i) => new PredictLayer(make, `predict.${i}`, config, first + i),
+    );
+    if (config.positions !== "learned") this.#rope = new Rope(config.positions, this.device);
+  }
+
+  get device(): string {
+    return this.model.embedTokens.weight.device;
+  }
+
+  /** An empty cache that fits the model, for `batch` sequences of equal length of at most `capacity` tokens. */
+  newCache(batch: number, capacity: number): KvCache {
+    const a = this.config.attention;
+    const shape =
+      a.kind === "grouped"
+        ? { kvHeads: a.kvHeads, headDim: a.headDim, valueDim: a.headDim }
+        : { kvHeads: a.heads, headDim: a.plainDim + a.ropeDim, valueDim: a.valueDim };
+    const { dtype, device } = this.model.embedTokens.weight;
+    return new KvCache({
+      layers: this.model.layers.length,
+      batch,
+      capacity,
+      ...shape,
+      device,
+      dtype: dtype as "f32" | "f16" | "bf16",
+    });
+  }
+
+  /**
+   * Logits of the next token at each place.
+   * @param ids `[batch, tokens]` i64; with a cache, the tokens that follow those in it
+   * @param options.lastOnly compute the logits of the last place only
+   * @returns `[batch, tokens, vocab]`, or `[batch, 1, vocab]` with `lastOnly`
+   * @throws RangeError when the tokens do not fit the context, or the family predicts no next token
+   */
+  forward(ids: Tensor, options: ForwardOptions & { readonly lastOnly?: boolean } = {}): Tensor {
+    const x = this.hidden(ids, options);
+    const tokens = ids.shape[1]!;
+    return this.#logits(options.lastOnly ? x.narrow(1, tokens - 1, 1) : x);
+  }
+
+  /**
+   * The last hidden state of each token, `[batch, tokens, hidden]`: what embeddings of texts are made of.
+   * @throws RangeError when the tokens do not fit the context
+   */
+  hidden(ids: Tensor, options: ForwardOptions = {}): Tensor {
+    const x = this.#states(ids, options);
+    return this.model.norm ? this.model.norm.forward(x) : x;
+  }
+
+  /** A vector per sequence, `[batch, hidden]`, of the first token's state; for families with a pooler. */
+  pooled(hidden: Tensor): Tensor {
+    if (!this.pooler) throw new RangeError(`models of the family "${this.config.family}" have no pooler`);
+    return tanh(this.pooler.forward(hidden.select(1, 0)));
+  }
+
+  /**
+   * Logits of the next token at each place, and of the token after it by each layer behind the last: `[batch, tokens, vocab]`,
+   * then `[batch, tokens - 1, vocab]` and so on.
+   * @throws RangeError where the model has no such layers
+   */
+  forwardAhead(ids: Tensor): Tensor[] {
+    if (this.predict.length === 0)
+      throw new RangeError("the model has no layers that predict further tokens");
+    let x = this.#states(ids, {});
+    const norm = this.model.norm!;
+    const out = [this.#logits(norm.forward(x))];
+    // Each layer takes the last one's states, normed, with the embeddings of the tokens one further.
+    x = norm.forward(x);
+    for (const [i, layer] of this.predict.entries()) {
+      const tokens = ids.shape[1]! - i - 1;
+      const next = this.model.embed(ids.narrow(1, i + 1, tokens), 0);
+      const place = this.#place(0, tokens, {});
+      x = layer.norm.forward(layer.forward(x.narrow(1, 0, tokens), next, place));
+      out.push(this.#logits(x));
+    }
+    return out;
+  }
+
+  #states(ids: Tensor, options: ForwardOptions): Tensor {
+    const { config } = this;
+    const { cache } = options;
+    const tokens = ids.shape[1]!;
+    const past = cache?.length ?? 0;
+    if (past + tokens > config.maxPositions)
+      throw new RangeError(`${past + tokens} tokens do not fit the context of ${config.maxPositions}`);
+    const x = this.model.forward(ids, past, this.#place(past, tokens, options));
+    cache?.advance(tokens);
+    return x;
+  }
+
+  #place(past: number, tokens: number, { cache, mask }: ForwardOptions): Place {
+    return {
+      rope: this.#rope?.at(past, tokens),
+      cache,
+      causal: this.config.causal,
+      mask: mask?.unsqueeze(1).unsqueeze(1),
+    };
+  }
+
+  #logits(x: Tensor): Tensor {
+    if (!this.config.causal)
+      throw new RangeError(`models of the family "${this.config.family}" do not predict a next token`);
+    return this.lmHead ? this.lmHead.forward(x) : linear(x, this.model.embedTokens.weight);
+  }
+
+  override dispose(): void {
+    super.dispose();
+    this.#rope?.dispose();
+  }
+}
