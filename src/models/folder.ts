@@ -4,6 +4,7 @@
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { join } from "node:path";
+import type { DType } from "../compiler/ir/dtype.js";
 import {
   headerLength,
   parseHeader,
@@ -106,6 +107,17 @@ export class Weights implements Disposable {
 
   has(name: string): boolean {
     return this.#where.has(name);
+  }
+
+  /** Dtype and shape of a tensor that is here. */
+  entry(name: string): { readonly dtype: DType; readonly shape: readonly number[] } {
+    const { dtype, shape } = this.#where.get(name)!.header.tensors.get(name)!;
+    return { dtype, shape };
+  }
+
+  /** The bytes of a tensor that is here. */
+  bytes(name: string): Uint8Array {
+    return this.#where.get(name)!.data(name);
   }
 
   /** Reads one tensor's bytes. @throws ModelFolderError when it is missing or has another shape */

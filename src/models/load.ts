@@ -32,22 +32,29 @@ export interface LoadedModel {
 }
 
 /**
- * Loads a Hugging Face folder.
+ * Loads a model and its tokenizer from a Hugging Face folder.
  * @throws ModelFolderError, ModelConfigError, SafetensorsError naming the file
  *
  * @example const { model, tokenizer } = loadModel("./Qwen3-0.6B", { device: "cpu", dtype: "bf16" });
  */
 export function loadModel(path: string, options: LoadOptions): LoadedModel {
   const folder = openFolder(path);
-  const file = `${path}/config.json`;
+  const model = loadWeights(folder, options);
+  try {
+    return { model, folder, tokenizer: folder.tokenizer() };
+  } catch (e) {
+    model.dispose();
+    throw e;
+  }
+}
+
+/** The model of an open folder, without a tokenizer. */
+export function loadWeights(folder: ModelFolder, options: LoadOptions): LanguageModel {
+  const file = `${folder.path}/config.json`;
   const family = familyOf(folder.config, file);
   const config = family.parse(folder.config, file);
   using files = new FolderParameters(folder.weights(), family, config, quantizationOf(config, file));
-  return {
-    model: buildModel(present(config, files), files, path, options),
-    folder,
-    tokenizer: folder.tokenizer(),
-  };
+  return buildModel(present(config, files), files, folder.path, options);
 }
 
 /** The quantization that a config.json tells of. @throws ModelConfigError for one that is not built */
