@@ -29,7 +29,7 @@ import { analyzeRegisters, eachStmt, type Registers } from "./registers.js";
 import { bytesOf, type CKind, type Features, intOf, list, literal, Unit, unsignedOf } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 8;
+export const PRINTER_VERSION = 9;
 
 /** Slots of 8 bytes before the first parameter in the argument block: the grid's x, y, z. */
 export const ARGUMENT_SLOTS = 3;
@@ -177,7 +177,7 @@ class FormPrinter {
         if (s.products && fitsOuterProducts(this.u.features, s.products)) {
           const { sums } = s.products;
           const address = (p: Panel): string => this.address(p.mem, p.kind, p.at);
-          this.emit(outerProducts(s.products, (r, v) => this.name(sums[r]![v]!), address));
+          this.emit(outerProducts(this.u.features, s.products, (r, v) => this.name(sums[r]![v]!), address));
           break;
         }
         // A 64-bit counter for a 32-bit variable: it cannot wrap, and the C compiler sees that the loop ends.

@@ -3,7 +3,7 @@
 import type { Func } from "../../compiler/ir/index.js";
 import type { VectorShape } from "../../compiler/lower/simd/form.js";
 import type { Form } from "../../compiler/lower/simd/form.js";
-import { hasOuterProducts, OUTER_BLOCK } from "./products.js";
+import { outerBlock } from "./products.js";
 import { lowerSimd } from "../../compiler/lower/simd/index.js";
 import { lowerReports, type ReportSite } from "../../compiler/passes/index.js";
 import type { Artifact, Target } from "../../compiler/target.js";
@@ -28,6 +28,7 @@ export class CpuTarget implements Target {
       process.platform,
       process.arch,
     ]);
+    const outerProducts = outerBlock(features);
     this.shape = {
       bytes: features.vectorBytes,
       registers: features.vectorRegisters,
@@ -35,7 +36,7 @@ export class CpuTarget implements Target {
       prefetch: true,
       // Single instructions with AVX2. Elsewhere the lowering's own loops are as good.
       maskedMemory: features.x86 && features.vectorBytes === 32,
-      ...(hasOuterProducts(features) ? { outerProducts: OUTER_BLOCK } : {}),
+      ...(outerProducts && { outerProducts }),
     };
   }
 

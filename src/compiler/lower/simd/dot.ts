@@ -93,8 +93,8 @@ export function emitDot(
     emitRow(e, frame, shape, kind, [n, k], a, b, c);
     return;
   }
-  // Rows of a column-wise panel are read together.
-  const most = panelOf(a) ? Math.min(4, cut.rows) : cut.rows;
+  // Rows of a column-wise panel are read together: a power of two of them.
+  const most = panelOf(a) ? 2 ** Math.floor(Math.log2(cut.rows)) : cut.rows;
   e.loop(0, n, vectors * lanes, (column) => {
     let first = 0;
     for (const [rows, blocks] of rowBlocks(m, most)) {
@@ -129,9 +129,14 @@ function emitBlock(
   };
   const at = i32("add", i32("mul", row, n), column);
   const place = (r: number, v: number): Mem => frame.mem(c, (r * n + v * lanes) * bytes);
-  const sums = Array.from({ length: rows }, (_, r) =>
-    Array.from({ length: vectors }, (_, v) => e.load(kind, lanes, place(r, v), mem, at)),
-  );
+  // The chip's own code has sums of its own, which are added to C afterwards.
+  const start = (r: number, v: number): Reg => {
+    if (!cut.own) return e.load(kind, lanes, place(r, v), mem, at);
+    const sum = e.reg(kind, lanes);
+    e.assign(sum, 0);
+    return sum;
+  };
+  const sums = Array.from({ length: rows }, (_, r) => Array.from({ length: vectors }, (_, v) => start(r, v)));
   const leftPanel = panelOf(a);
   const [stepM, stepK] = a.columns ? [1, leftPanel || m] : [k, 1];
   let left: Operand = a.columns ? row : i32("mul", row, k);
@@ -170,7 +175,8 @@ function emitBlock(
   e.loop(0, k, unroll, turn, products && { products });
   sums.forEach((list, r) => {
     list.forEach((sum, v) => {
-      e.store(kind, lanes, place(r, v), mem, at, sum);
+      const all = cut.own ? e.op("add", kind, lanes, [e.load(kind, lanes, place(r, v), mem, at), sum]) : sum;
+      e.store(kind, lanes, place(r, v), mem, at, all);
     });
   });
 }

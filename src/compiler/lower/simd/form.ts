@@ -195,7 +195,7 @@ export type Stmt =
 
 /**
  * `steps` outer products of a few elements and a few vectors, added up in registers: the innermost loop of a matrix
- * product. `sums[r][v] += left[r, k] * right[k, v]` for `k` from 0 to `steps`, where `left[r, k]` is the element at
+ * product. The sums are 0 before the loop; `sums[r][v] += left[r, k] * right[k, v]` for `k` from 0 to `steps`, where `left[r, k]` is the element at
  * `at + r * row + k * step`, spread over the lanes, and `right[k, v]` the vector that starts at `at + v * row + k * step`.
  */
 export interface OuterProducts {
