@@ -55,6 +55,25 @@ const QUESTIONS: Readonly<Record<string, string>> = {
 };
 const PROBE_VERSION = 1;
 
+/** What keeps the compiler from wider vectors than the user allows (`VEXIL_VECTORS`, in bits), on x86. */
+const NARROWER: Readonly<Record<string, readonly string[]>> = {
+  "512": [],
+  "256": ["-mno-avx512f"],
+  "128": ["-mno-avx"],
+};
+
+/**
+ * Flags for the widest vectors that kernels may use: `VEXIL_VECTORS` is 128, 256 or 512 bits. Without it they use what the
+ * machine has. It serves tests, and machines that slow down under wide vectors; elsewhere than on x86 it changes nothing.
+ */
+function vectorFlags(): readonly string[] {
+  const wanted = env("VEXIL_VECTORS");
+  if (wanted === undefined || wanted === "") return [];
+  const flags = NARROWER[wanted];
+  if (!flags) throw new Error(`VEXIL_VECTORS must be 128, 256 or 512, not "${wanted}"`);
+  return process.arch === "x64" ? flags : [];
+}
+
 const probeText = (): string =>
   [
     "#ifndef __has_builtin",
@@ -171,9 +190,10 @@ function processorIdentity(): string {
 /** The first compiler that answers. Throws {@link NoCompilerError}. */
 export function openCompiler(): Compiler {
   const failures: string[] = [];
+  const narrow = vectorFlags();
   for (const candidate of findCompilers()) {
     try {
-      return describe(candidate, ask(candidate));
+      return describe(candidate, ask(candidate, narrow));
     } catch (e) {
       failures.push(`${candidate.path}: ${(e as Error).message}`);
     }
@@ -194,7 +214,7 @@ function describe(c: Candidate, a: Answers): Compiler {
   };
 }
 
-function ask(c: Candidate): Answers {
+function ask(c: Candidate, narrow: readonly string[]): Answers {
   const fs = builtin("node:fs")!;
   const path = builtin("node:path")!;
   const real = fs.realpathSync(c.path);
@@ -204,6 +224,7 @@ function ask(c: Candidate): Answers {
     c.path,
     real,
     ...c.prefix,
+    ...narrow,
     `${mtimeMs} ${size}`,
     processorIdentity(),
   );
@@ -214,7 +235,8 @@ function ask(c: Candidate): Answers {
     // Not asked yet, or damaged.
   }
   let why = "";
-  for (const machine of [["-march=native"], ["-mcpu=native"], []]) {
+  for (const own of [["-march=native"], ["-mcpu=native"], []]) {
+    const machine = [...own, ...narrow];
     const run = spawn(c, ["-E", "-P", ...machine, "-x", "c", "-"], probeText());
     if (run.failed) {
       why ||= run.output;

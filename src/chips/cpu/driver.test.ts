@@ -1,4 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
+import { readdirSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { Form } from "../../compiler/lower/simd/form.js";
 import { OutOfMemoryError } from "../../runtime/driver.js";
@@ -213,6 +215,38 @@ describe("the thread pool", () => {
       expect(() => d.alloc(4)).toThrow("closed");
     }
   });
+
+  // Otherwise Linux may wake a thread where the caller works, and the two take turns while another processor is idle.
+  it.skipIf(process.platform !== "linux" || availableParallelism() < 2)(
+    "keeps its threads off the caller's processor",
+    () => {
+      /** How many threads of this process may run on each set of processors. */
+      const masks = (): Map<string, number> => {
+        const found = new Map<string, number>();
+        for (const id of readdirSync("/proc/self/task")) {
+          const mask = /^Cpus_allowed_list:\t(.*)$/m.exec(
+            readFileSync(`/proc/self/task/${id}/status`, "utf8"),
+          )![1]!;
+          found.set(mask, (found.get(mask) ?? 0) + 1);
+        }
+        return found;
+      };
+      const own = /^Cpus_allowed_list:\t(.*)$/m.exec(readFileSync("/proc/self/status", "utf8"))![1]!;
+      const unlike = (): number =>
+        [...masks()].reduce((n, [mask, count]) => n + (mask === own ? 0 : count), 0);
+      const before = unlike();
+      const d = openDriver(2);
+      const exe = loadForm(d, slowForm());
+      const out = upload(
+        d,
+        Int32Array.from({ length: 64 }, (_, i) => i),
+      );
+      for (let i = 0; i < 3; i++) d.launch(exe, 64, 1, 1, [out, 100_000], [0, 0]);
+      expect(unlike()).toBe(before + 1);
+      d.close();
+      expect(unlike()).toBe(before);
+    },
+  );
 
   it("gives each thread scratch of its own", async () => {
     const b = new FormBuilder();

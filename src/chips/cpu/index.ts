@@ -32,7 +32,8 @@ let last: { readonly key: string; readonly parts: Parts } | undefined;
 
 /** The compiler and the C runtime; looking for the chip and opening it need both, and find them once. */
 function openParts(): Parts {
-  const key = ["VEXIL_CC", "CC", "PATH"].map((name) => env(name) ?? "").join("\0") + cpuFolder();
+  const key =
+    ["VEXIL_CC", "VEXIL_VECTORS", "CC", "PATH"].map((name) => env(name) ?? "").join("\0") + cpuFolder();
   if (last?.key !== key) last = { key, parts: findParts() };
   return last.parts;
 }

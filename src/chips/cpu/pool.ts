@@ -20,6 +20,8 @@ export const LAUNCH = {
  */
 const AWAKE_NS = 2_000;
 const ASLEEP_NS = 10_000;
+/** Pools of more threads than this leave it to the system where each one runs. */
+const MOST_PLACED = 16;
 /** How long a thread watches for the next launch before it sleeps: what lies between two launches of a model. */
 const WATCH_NS = 40_000;
 
@@ -61,6 +63,7 @@ struct pool {
   int threads, started, stop;
   double wake_ns; /* what waking the others costs the caller, as measured */
   int watch; /* there are cores enough for threads that wait awake */
+  int apart; /* the processor that the other threads are kept off; -1: none */
   struct thread *thread; /* 0 is the caller */
   /* The running job; written while it is closed and nobody is inside. */
   kernel run;
@@ -184,10 +187,29 @@ static void start(struct pool *p) {
   pthread_sigmask(SIG_SETMASK, &old, 0);
 }
 
+/* Keeps the other threads off the processor of the caller. Linux does not always: where it knows of no cache that processors
+   share, as in some virtual machines, a thread wakes where it last ran, though the caller now works there and other
+   processors are idle; the two then take turns. */
+static void keep_apart(struct pool *p) {
+#ifdef __linux__
+  const int here = sched_getcpu();
+  if (!p->watch || here < 0 || here == p->apart || p->threads > ${MOST_PLACED}) return;
+  cpu_set_t others;
+  if (sched_getaffinity(0, sizeof others, &others) || !CPU_ISSET(here, &others)) return;
+  CPU_CLR(here, &others);
+  if (CPU_COUNT(&others) < p->threads - 1) return;
+  for (int i = 1; i < p->started; i++) pthread_setaffinity_np(p->thread[i].id, sizeof others, &others);
+  p->apart = here;
+#else
+  (void)p;
+#endif
+}
+
 static int parallel(struct pool *p, struct executable *e, int64_t first, int64_t programs) {
   for (int i = 1; i < p->threads; i++)
     if (!grow_frame(&p->thread[i], e->frame_bytes)) return 0;
   if (p->started < p->threads) start(p);
+  keep_apart(p);
   p->run = e->run;
   p->programs = programs;
   int64_t chunk = (programs - first) / (p->threads * 8);
@@ -271,6 +293,7 @@ struct pool *vexil_open(int threads) {
   memset(p, 0, sizeof *p);
   p->threads = threads < 1 ? 1 : threads;
   p->started = 1;
+  p->apart = -1;
   p->watch = sysconf(_SC_NPROCESSORS_ONLN) >= threads;
   if (posix_memalign((void **)&p->thread, 64, sizeof(struct thread) * p->threads)) {
     free(p);
