@@ -38,6 +38,8 @@ function multiply(library: VendorMatmul, a: Tensor, b: Tensor, c: Tensor): void 
 function libraryFor(a: unknown, b: unknown, ndim: number): VendorMatmul | undefined {
   const [x, y] = [a as Tensor, b as Tensor];
   const { chip } = x;
+  const policy = vendorPolicy();
+  if (policy === "off") return undefined;
   const library = chip.vendor?.matmul;
   // What does not fit together is refused by the operator itself.
   const fits =
@@ -47,14 +49,12 @@ function libraryFor(a: unknown, b: unknown, ndim: number): VendorMatmul | undefi
     y.chip === chip &&
     x.shape.at(-1) === y.shape.at(-2);
   if (!library || !fits || (ndim === 3 && x.shape[0] !== y.shape[0])) return undefined;
-  const policy = vendorPolicy();
-  if (policy === "off" || isCapturing(chip)) return undefined;
   const [M, K, N] = [x.shape.at(-2)!, x.shape.at(-1)!, y.shape.at(-1)!];
+  if ((policy === "measured" && M * N * K < LEAST) || isCapturing(chip)) return undefined;
   const [left, right] = [matrixOf(matricesOf(x), 0), matrixOf(matricesOf(y), 0)];
   const result = { ...left, rowStride: N, columnStride: 1 };
   if (!library.supports(x.dtype, M, N, K, left, right, result)) return undefined;
   if (policy === "on") return library;
-  if (M * N * K < LEAST) return undefined;
   const [m, n, k] = [classOf(M), classOf(N), classOf(K)];
   const turned = [left, right].map((s) => s.columnStride !== 1);
   const faster = vendorIsFaster(chip, {

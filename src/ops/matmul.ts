@@ -41,6 +41,7 @@ function check(op: string, a: Tensor, b: Tensor, ok: boolean, widens = false): v
 /** `[n, m] @ [m, p] -> [n, p]`. PyTorch: `torch.mm`. */
 export const mm: Operator<(self: Tensor, mat2: Tensor) => Tensor> = operator({
   schema: "mm(Tensor self, Tensor mat2) -> Tensor",
+  replay: true,
   run: (self: Tensor, mat2: Tensor) => {
     check("mm", self, mat2, self.ndim === 2 && mat2.ndim === 2 && self.shape[1] === mat2.shape[0]);
     const [M, K] = self.shape as [number, number];
@@ -64,6 +65,7 @@ export const mm: Operator<(self: Tensor, mat2: Tensor) => Tensor> = operator({
 /** `[b, n, m] @ [b, m, p] -> [b, n, p]`. PyTorch: `torch.bmm`. */
 export const bmm: Operator<(self: Tensor, mat2: Tensor) => Tensor> = operator({
   schema: "bmm(Tensor self, Tensor mat2) -> Tensor",
+  replay: true,
   run: (self: Tensor, mat2: Tensor) => {
     const fits =
       self.ndim === 3 &&
@@ -163,6 +165,7 @@ const rowsOf = (t: Tensor): number => t.shape.slice(0, -1).reduce((n, d) => n * 
 /** `input @ weight.T + bias`: `[..., in] -> [..., out]`; weight `[out, in]` or `[in]`. PyTorch: `F.linear`. */
 const linearProduct: Operator<(input: Tensor, weight: Tensor) => Tensor> = operator({
   schema: "vexil::linear_product(Tensor input, Tensor weight) -> Tensor",
+  replay: true,
   method: false,
   run: (input: Tensor, weight: Tensor) => {
     const K = input.shape.at(-1)!;

@@ -10,6 +10,7 @@ import { constexprKey, executable } from "./compile.js";
 import type { Capabilities, Chip, DeviceBuffer, Executable } from "./driver.js";
 import { type Grid, hash, Launcher, sameKey } from "./launch.js";
 import { unobserved } from "./observe.js";
+import { recorder } from "./recording.js";
 import { finish, finishNow, canWaitInPlace } from "./timing.js";
 import { type Candidate, knownResult, type Search, search, searchesAllowed, showResult } from "./tuner.js";
 import type { TuningResult } from "./tuning-store.js";
@@ -92,6 +93,8 @@ export class ChoosingLauncher extends Launcher {
   }
 
   override launch<A>(grid: Grid<A>, args: A): void {
+    // What is chosen may hang on how much memory lies behind a tensor.
+    recorder?.refuse();
     const given = args as Args;
     const chip = this.collect(given);
     if (typeof grid !== "function" && this.empty(chip, grid)) return;

@@ -11,6 +11,7 @@ import { isKernelBuffer, type KernelBuffer } from "./buffer.js";
 import { executable } from "./compile.js";
 import type { Chip, DeviceBuffer, Executable } from "./driver.js";
 import { observed, observers } from "./observe.js";
+import { recorder } from "./recording.js";
 import { defaultChip } from "./registry.js";
 import { DisposedError } from "./storage.js";
 
@@ -121,6 +122,7 @@ export class Launcher {
     const x = g[0]!;
     const y = g.length > 1 ? g[1]! : 1;
     const z = g.length > 2 ? g[2]! : 1;
+    if (recorder !== null) recorder.launched(chip, exe, [x, y, z], this.values, this.offsets);
     if (observers === undefined) chip.driver.launch(exe, x, y, z, this.values, this.offsets);
     else this.enqueueObserved(chip, exe, [x, y, z], spec ?? this.specialization());
   }

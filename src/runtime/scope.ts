@@ -5,6 +5,7 @@
 // asynchronous scopes that overlap (`Promise.all([scope(f), scope(g)])`) break this rule: the one that ends out
 // of turn frees its memory and throws ScopeError. Give such work one scope around all of it, or a worker each.
 
+import { recorder } from "./recording.js";
 import type { Storage } from "./storage.js";
 
 /** Scopes that did not end in the reverse order of their beginning. */
@@ -103,7 +104,10 @@ function move(storage: Storage, to: Scope | null): void {
 }
 
 /** Takes a storage out of all scopes: only its own `dispose` frees it (parameters, optimizer state, caches). */
-export const keep = (storage: Storage): void => move(storage, null);
+export const keep = (storage: Storage): void => {
+  recorder?.refuse();
+  move(storage, null);
+};
 
 /** Gives a storage the lifetime of another: a gradient lives as long as its parameter. */
 export const keepLike = (storage: Storage, like: Storage): void => move(storage, like.owner);

@@ -4,6 +4,7 @@
 import type { Chip, DeviceBuffer } from "./driver.js";
 import { forgetAllocation, recordAllocation, trackingAllocations } from "./leaks.js";
 import { type Pool, poolOf } from "./pool.js";
+import { recorder } from "./recording.js";
 import { currentScope, type Scope } from "./scope.js";
 import { checkWatermark } from "./watermark.js";
 
@@ -37,6 +38,7 @@ export class Storage {
   dispose(): void {
     const buffer = this.held;
     if (buffer === undefined) return;
+    if (recorder !== null) recorder.freed(this);
     this.held = undefined;
     this.owner?.forget();
     this.owner = null;
@@ -70,6 +72,7 @@ export function allocate(chip: Chip, bytes: number): Storage {
   if (scope === null) checkWatermark(chip, pool, bytes);
   const storage = new Storage(chip, bytes, pool);
   if (scope !== null) scope.own(storage);
+  if (recorder !== null) recorder.allocated(storage);
   if (trackingAllocations()) recordAllocation(storage);
   return storage;
 }

@@ -3,6 +3,7 @@
 
 import type { Chip } from "./driver.js";
 import { env, needBuiltin } from "./platform.js";
+import { settingsChanged } from "./recording.js";
 
 /** A number, a text, or a range of numbers such as `2..16`, `..16`, `17..`. */
 export type Condition = number | string | boolean;
@@ -58,6 +59,7 @@ export function setTuning(chip: Chip, tables: readonly TuningTable[]): void {
     }
   }
   byChip.set(chip, kernels);
+  settingsChanged();
 }
 
 /**

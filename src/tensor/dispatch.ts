@@ -1,6 +1,7 @@
 // The way from a bound call to an implementation: a stack of interceptors above the recording of gradients, and the
 // choice among implementations. With nothing active and no gradients wanted the way is direct.
 
+import { recorder } from "../runtime/recording.js";
 import { isGradEnabled, isInferenceMode } from "./grad-mode.js";
 import type { Implementation, OperatorInfo } from "./operator.js";
 import { OperatorLog } from "./operator-log.js";
@@ -38,8 +39,7 @@ function differentiable(op: OperatorInfo, args: unknown[]): unknown {
  */
 export function implementation(op: OperatorInfo, args: unknown[], tracked: boolean): unknown {
   if (op.writes.length > 0) checkMode(op, args);
-  const plain = policy === null && op.implementations.length === 0 && disabled.size === 0;
-  const result = plain ? op.run.apply(null, args) : chosen(op, args);
+  const result = policy === null && disabled.size === 0 ? unrestricted(op, args) : chosen(op, args);
   if (op.viewOf >= 0 && !isInferenceMode()) markViews(op, args, result, tracked);
   if (op.writes.length > 0) {
     for (const i of op.writes) {
@@ -49,6 +49,19 @@ export function implementation(op: OperatorInfo, args: unknown[], tracked: boole
     }
   }
   return result;
+}
+
+/** Runs a call that nothing restricts or watches: by a vendor's implementation that takes it, else by the operator's own. */
+function unrestricted(op: OperatorInfo, args: unknown[]): unknown {
+  const list = op.implementations;
+  for (let i = 0; i < list.length; i++) {
+    const x = list[i]!;
+    if (x.kind === "reference" || !(x.supports?.(args) ?? true)) continue;
+    recorder?.refuse();
+    return x.run.apply(null, args);
+  }
+  // Who intercepts operators wants to see those that this one is made of.
+  return op.replays !== null && stack.length === 0 ? op.replays.call(args) : op.run.apply(null, args);
 }
 
 /** Throws before a tensor made in inferenceMode is written outside it. */
@@ -210,6 +223,7 @@ function choose(op: OperatorInfo, args: unknown[]): { name: string; run: (...arg
 /** Chooses, notes and runs. */
 function chosen(op: OperatorInfo, args: unknown[]): unknown {
   const { name, run } = choose(op, args);
+  if (run !== op.run) recorder?.refuse();
   let logs: OperatorLog[] | undefined;
   for (let p = policy; p !== null; p = p.outer) {
     const to = p.options.record;

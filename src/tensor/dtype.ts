@@ -2,6 +2,7 @@
 // Sizes and classes of all kernel dtypes stand in `compiler/ir/dtype.ts`.
 
 import { DTYPES, isDType, type DType } from "../compiler/ir/index.js";
+import { settingsChanged } from "../runtime/recording.js";
 import { castable, category, commonDType } from "./promotion.js";
 
 export { category } from "./promotion.js";
@@ -74,6 +75,7 @@ export const defaultDType = (): DType => defaultFloat;
 export function setDefaultDType(dtype: DType): void {
   if (DTYPES[dtype].kind !== "float") throw new TypeError(`the default dtype must be a float, not ${dtype}`);
   defaultFloat = dtype;
+  settingsChanged();
 }
 
 export const isFloatDType = (d: DType): boolean => DTYPES[d].kind === "float";

@@ -1,5 +1,6 @@
 // Making tensors from host data, and empty ones. What fills them on the chip (`zeros`, `rand`, …) stands in `ops/`.
 
+import { recorder } from "../runtime/recording.js";
 import { allocate } from "../runtime/storage.js";
 import { defaultDType, isFloatDType, itemSize, type DType, type Scalar } from "./dtype.js";
 import { chipOf } from "./fill.js";
@@ -104,6 +105,7 @@ export function tensor(
 
 function upload(bytes: Uint8Array, shape: readonly number[], dtype: DType, options: TensorOptions): Tensor {
   const t = empty(shape, { dtype, ...(options.device === undefined ? {} : { device: options.device }) });
+  recorder?.refuse();
   if (bytes.length > 0) t.chip.driver.write(t.buffer, 0, bytes);
   if (options.requiresGrad) t.requiresGrad = true;
   return t;

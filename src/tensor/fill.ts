@@ -2,6 +2,7 @@
 // Writable constants (`zeros`, `full`) are operators of `ops/`.
 
 import { defaultChip, loadedChip } from "../runtime/registry.js";
+import { recorder } from "../runtime/recording.js";
 import { allocate } from "../runtime/storage.js";
 import type { Chip } from "../runtime/driver.js";
 import { itemSize, type DType, type Scalar } from "./dtype.js";
@@ -20,6 +21,7 @@ export function constantTensor(
 ): Tensor {
   const chip = chipOf(device);
   const storage = allocate(chip, itemSize(dtype));
+  recorder?.refuse();
   chip.driver.write(storage.buffer, 0, encode([value], dtype));
   return new Tensor({ storage, shape, strides: shape.map(() => 0), offset: 0, dtype });
 }

@@ -6,6 +6,7 @@ import { ArgumentError, Binder } from "./bind.js";
 import { execute } from "./dispatch.js";
 import { executeInto } from "./out.js";
 import type { BackwardContext, InputGradients } from "./node.js";
+import { Replays } from "./replay.js";
 import { camelCase, parseSchema, type Schema } from "./schema.js";
 import { Tensor } from "./tensor.js";
 
@@ -77,6 +78,12 @@ export interface OperatorDefinition {
    * result fails and names the operator.
    */
   readonly derivative?: Derivative | "composite" | "none";
+  /**
+   * That `run` does the same for tensors of the same layouts and equal other arguments: it takes memory, launches kernels and
+   * gives new tensors, and does nothing else: no host data written or read, no random numbers, nothing kept for later. Such
+   * calls are written down once and done again without `run`.
+   */
+  readonly replay?: boolean;
   /** Tensor arguments may also be plain numbers; `run` gets them as they are. */
   readonly scalars?: boolean;
   readonly opinfo?: readonly (string | OpInfoEntry)[];
@@ -128,6 +135,8 @@ export class OperatorInfo {
   readonly viewOf: number;
   readonly selfAt: number;
   readonly implementations: Implementation[] = [];
+  /** The operator's own implementation, which knows the calls that were made before; null if it always runs anew. */
+  readonly replays: Replays | null;
 
   constructor(def: OperatorDefinition) {
     const schema = parseSchema(def.schema);
@@ -146,6 +155,7 @@ export class OperatorInfo {
           : "declared";
     this.run = def.run;
     this.into = def.into;
+    this.replays = def.replay ? new Replays(def.run) : null;
     this.scalars = def.scalars ?? false;
     this.random = def.random ?? schema.args.some((a) => a.type.kind === "Generator");
     this.samples = def.samples;

@@ -89,6 +89,7 @@ export function elementwise<F extends (...args: never[]) => unknown>(
   };
   return operator<F>({
     ...common,
+    replay: true,
     schema: def.schema,
     run,
     into,

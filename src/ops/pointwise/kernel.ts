@@ -8,6 +8,7 @@ import type { DType, Scalar } from "../../tensor/dtype.js";
 import { empty } from "../../tensor/factory.js";
 import { broadcastShapes, sameShape, showShape } from "../../tensor/layout.js";
 import { callOperator } from "../../tensor/operator.js";
+import { Replays } from "../../tensor/replay.js";
 import { Tensor } from "../../tensor/tensor.js";
 import { streams } from "../streaming.js";
 import { Walk } from "./layout.js";
@@ -70,6 +71,7 @@ let stream = false;
 /** A scalar function over tensors. */
 export class PointwiseKernel {
   private readonly variants = new Map<number, Ready>();
+  private readonly replays = new Replays((...inputs) => this.fresh(inputs as Input[]));
   readonly name: string;
 
   constructor(readonly spec: PointwiseSpec) {
@@ -90,9 +92,13 @@ export class PointwiseKernel {
     return computeDType(own && typeof input === "object" ? input.dtype : common);
   }
 
-  /** Runs into new tensors. `common` replaces the promoted dtype. */
-  run(inputs: readonly Input[], common?: DType): Tensor[] {
-    const dtype = common ?? this.promoted(inputs);
+  /** Runs into new tensors. */
+  run(inputs: readonly Input[]): Tensor[] {
+    return this.replays.call(inputs) as Tensor[];
+  }
+
+  private fresh(inputs: readonly Input[]): Tensor[] {
+    const dtype = this.promoted(inputs);
     const shape = shapeOf(inputs, this.name);
     const like = firstTensor(inputs);
     const outputs = this.spec.outputs.map((d) =>
@@ -102,7 +108,7 @@ export class PointwiseKernel {
     return outputs;
   }
 
-  /** {@link run} for functions with one output. */
+  /** {@link run} for functions with one output, for operators that are replayed as a whole. `common` replaces the promoted dtype. */
   run1(inputs: readonly Input[], common?: DType): Tensor {
     const dtype = common ?? this.promoted(inputs);
     const d = this.spec.outputs[0]!;
