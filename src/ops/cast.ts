@@ -12,6 +12,7 @@ import {
   Tensor,
 } from "../tensor/index.js";
 import { readBytesSync } from "../tensor/read.js";
+import { recorder } from "../runtime/recording.js";
 import { pointwiseKernel } from "./pointwise.js";
 
 /** The value as it is: what a copy computes. */
@@ -22,6 +23,14 @@ const constant = pointwiseKernel((_tl, x) => x, { name: "fill" }).kernel;
 /** Writes `source` into `target`: casts, broadcasts, any strides, also between chips that can be read at once. */
 function write(target: Tensor, source: Tensor): void {
   if (target.numel === 0) return;
+  const copies =
+    source.dtype === target.dtype &&
+    source.numel === target.numel &&
+    source.isContiguous &&
+    target.isContiguous &&
+    source.storage !== target.storage;
+  // Neither is a launch.
+  if (copies || source.chip !== target.chip) recorder?.refuse();
   if (source.chip !== target.chip) {
     const bytes = readBytesSync(source);
     const here = emptyLike(source, { device: target.device });
@@ -30,13 +39,7 @@ function write(target: Tensor, source: Tensor): void {
     here.dispose();
     return;
   }
-  if (
-    source.dtype === target.dtype &&
-    source.numel === target.numel &&
-    source.isContiguous &&
-    target.isContiguous &&
-    source.storage !== target.storage
-  ) {
+  if (copies) {
     const size = target.itemSize;
     target.chip.driver.copy(
       target.buffer,
@@ -67,6 +70,7 @@ const passOn = { backward: (_ctx: unknown, grad: Tensor) => [grad] };
 export const clone: Operator<(self: Tensor, options?: { memoryFormat?: string | null }) => Tensor> = operator(
   {
     schema: "clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor",
+    replay: true,
     run: (self: Tensor) => copied(self, self.dtype),
     derivative: passOn,
     opinfo: ["clone", "alias_copy"],
@@ -125,6 +129,7 @@ export const toCopy: Operator<(self: Tensor, options?: { dtype?: DType | null })
     "_to_copy(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, " +
     "bool non_blocking=False, MemoryFormat? memory_format=None) -> Tensor",
   name: "toCopy",
+  replay: true,
   run: (self: Tensor, dtype: DType | null) => copied(self, dtype ?? self.dtype),
   derivative: passOn,
   opinfo: [

@@ -11,6 +11,7 @@ import {
   operator,
   type Overloads,
   overloads,
+  reshaped,
   showShape,
   type Tensor,
 } from "../tensor/index.js";
@@ -80,6 +81,7 @@ const extremeDims = (kind: Kind) =>
     ) => Tensor
   >({
     schema: `a${kind}(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor`,
+    replay: true,
     run: (self: Tensor, dim: readonly number[], keepdim: boolean) =>
       extreme(`a${kind}`, kind, self, normalizeDims(dim, self.ndim), keepdim),
     derivative: {
@@ -115,6 +117,7 @@ export const amin: Operator<
 const extremeAll = (kind: Kind) =>
   operator<(self: Tensor) => Tensor>({
     schema: `${kind}(Tensor self) -> Tensor`,
+    replay: true,
     run: (self: Tensor) => extreme(kind, kind, self, normalizeDims(null, self.ndim), false),
     derivative: {
       save: (args, outputs) => [args[0] as Tensor, outputs[0]!],
@@ -144,7 +147,7 @@ function extremeAlong(op: string, kind: Kind, self: Tensor, dim: number, keepdim
   const dims = self.ndim === 0 ? [] : [d];
   const shape = reducedShape(self.shape, dims, keepdim);
   const [values, indices] = launchSearch(walk(self, dims, true), kind);
-  return [values.view(shape), indices.view(shape)];
+  return [reshaped(values, shape), reshaped(indices, shape)];
 }
 
 const extremeDim = (kind: Kind) =>
@@ -152,6 +155,7 @@ const extremeDim = (kind: Kind) =>
     (self: Tensor, dim: number, keepdim?: boolean, options?: { keepdim?: boolean }) => [Tensor, Tensor]
   >({
     schema: `${kind}.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)`,
+    replay: true,
     run: (self: Tensor, dim: number, keepdim: boolean) => extremeAlong(kind, kind, self, dim, keepdim),
     derivative: {
       save: (_args, outputs) => [outputs[1]!],
@@ -215,12 +219,16 @@ const argOf = (kind: Kind) =>
   operator<(self: Tensor, dim?: number | null, keepdim?: boolean, options?: { keepdim?: boolean }) => Tensor>(
     {
       schema: `arg${kind}(Tensor self, int? dim=None, bool keepdim=False) -> Tensor`,
+      replay: true,
       run: (self: Tensor, dim: number | null, keepdim: boolean) => {
         const op = `arg${kind}`;
         if (dim !== null) return extremeAlong(op, kind, self, dim, keepdim)[1];
         const dims = normalizeDims(null, self.ndim);
         refuseEmpty(op, self, dims);
-        return launchSearch(walk(self, dims, true), kind)[1].view(reducedShape(self.shape, dims, keepdim));
+        return reshaped(
+          launchSearch(walk(self, dims, true), kind)[1],
+          reducedShape(self.shape, dims, keepdim),
+        );
       },
       derivative: "none",
       opinfo: [`arg${kind}`],

@@ -30,6 +30,7 @@ export const gather: Operator<
   (self: Tensor, dim: number, index: Tensor, options?: { sparseGrad?: boolean }) => Tensor
 > = operator({
   schema: "gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor",
+  replay: true,
   run: (self: Tensor, dim: number, index: Tensor) => {
     const out = emptyLike(self, { shape: index.shape });
     if (index.numel === 0) return out;
@@ -60,6 +61,7 @@ export const gather: Operator<
  */
 export const indexSelect: Operator<(self: Tensor, dim: number, index: Tensor) => Tensor> = operator({
   schema: "index_select(Tensor self, int dim, Tensor index) -> Tensor",
+  replay: true,
   run: (self: Tensor, dim: number, index: Tensor) => {
     checkIndex(index, "index_select");
     if (index.ndim > 1)

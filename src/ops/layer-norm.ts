@@ -125,6 +125,7 @@ const layerNormBackward: Operator<
 > = operator({
   schema:
     "vexil::layer_norm_backward(Tensor grad, Tensor input, int[] normalized_shape, Tensor? weight, Tensor mean, Tensor rstd) -> (Tensor, Tensor, Tensor)",
+  replay: true,
   method: false,
   run: (
     grad: Tensor,
@@ -180,6 +181,7 @@ const layerNormRows: Operator<
 > = operator({
   schema:
     "vexil::layer_norm_rows(Tensor input, int[] normalized_shape, Tensor? weight, Tensor? bias, float eps) -> (Tensor, Tensor, Tensor)",
+  replay: true,
   method: false,
   run: (input: Tensor, shape: readonly number[], weight: Tensor | null, bias: Tensor | null, eps: number) => {
     const { rows, cols } = extent(input, shape);

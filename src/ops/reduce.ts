@@ -10,6 +10,7 @@ import {
   type Operator,
   operator,
   overloads,
+  reshaped,
   type Tensor,
 } from "../tensor/index.js";
 import { pointwise } from "./pointwise.js";
@@ -44,8 +45,8 @@ export function reducedShape(shape: readonly number[], dims: readonly number[], 
 /** Reduces the (normalised) dimensions and gives the result its shape. */
 export function reduceDims(x: Tensor, dims: readonly number[], keepdim: boolean, o: ReduceOptions): Tensor {
   // A 0-dimensional tensor accepts dimension 0.
-  if (x.ndim === 0) return launchReduce(walk(x, []), o).view([]);
-  return launchReduce(walk(x, dims), o).view(reducedShape(x.shape, dims, keepdim));
+  if (x.ndim === 0) return reshaped(launchReduce(walk(x, []), o), []);
+  return reshaped(launchReduce(walk(x, dims), o), reducedShape(x.shape, dims, keepdim));
 }
 
 /** Something of the reduced shape, broadcast over the shape it was reduced from. */
@@ -78,6 +79,7 @@ type DimReduction = (
 export const sum: Operator<DimReduction> = operator({
   schema:
     "sum.dim_IntList(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
+  replay: true,
   run: (self: Tensor, dim: readonly number[] | null, keepdim: boolean, dtype: DType | null) => {
     const out = sumDtype(self, dtype);
     const compute = accumulateDtype(out);
@@ -96,6 +98,7 @@ export const sum: Operator<DimReduction> = operator({
 /** The sum over dimensions with NaN counted as 0. PyTorch: `torch.nansum`. */
 export const nansum: Operator<DimReduction> = operator({
   schema: "nansum(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
+  replay: true,
   run: (self: Tensor, dim: readonly number[] | null, keepdim: boolean, dtype: DType | null) => {
     const out = sumDtype(self, dtype);
     const before = isFloatDType(self.dtype) && isFloatDType(out) ? "nan0" : "none";
@@ -120,6 +123,7 @@ const whereNumber = pointwise((tl, x, g) => tl.where(tl.isnan(x), 0, g), { name:
 /** The mean over dimensions (default: all) of floats; other dtypes need `dtype`. PyTorch: `torch.mean`. */
 export const mean: Operator<DimReduction> = operator({
   schema: "mean.dim(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
+  replay: true,
   run: (self: Tensor, dim: readonly number[] | null, keepdim: boolean, dtype: DType | null) => {
     const out = dtype ?? self.dtype;
     if (!isFloatDType(out))
@@ -172,6 +176,7 @@ function productBackward(
 
 const prodAll: Operator<(self: Tensor, options?: { dtype?: DType | null }) => Tensor> = operator({
   schema: "prod(Tensor self, *, ScalarType? dtype=None) -> Tensor",
+  replay: true,
   run: (self: Tensor, dtype: DType | null) => product(self, normalizeDims(null, self.ndim), false, dtype),
   derivative: {
     save: (args) => [args[0] as Tensor],
@@ -197,6 +202,7 @@ const prodDim: Operator<
   ) => Tensor
 > = operator({
   schema: "prod.dim_int(Tensor self, int dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
+  replay: true,
   run: (self: Tensor, dim: number, keepdim: boolean, dtype: DType | null) =>
     product(self, normalizeDims([dim], self.ndim), keepdim, dtype),
   derivative: {
@@ -230,6 +236,7 @@ export const any: Operator<
   (self: Tensor, dim?: Dims, keepdim?: boolean, options?: { keepdim?: boolean }) => Tensor
 > = operator({
   schema: "any.dims(Tensor self, int[1]? dim=None, bool keepdim=False) -> Tensor",
+  replay: true,
   run: (self: Tensor, dim: readonly number[] | null, keepdim: boolean) =>
     reduceDims(self, normalizeDims(dim, self.ndim), keepdim, {
       kind: "max",
@@ -248,6 +255,7 @@ export const all: Operator<
   (self: Tensor, dim?: Dims, keepdim?: boolean, options?: { keepdim?: boolean }) => Tensor
 > = operator({
   schema: "all.dims(Tensor self, int[1]? dim=None, bool keepdim=False) -> Tensor",
+  replay: true,
   run: (self: Tensor, dim: readonly number[] | null, keepdim: boolean) =>
     reduceDims(self, normalizeDims(dim, self.ndim), keepdim, {
       kind: "min",
@@ -264,6 +272,7 @@ export const all: Operator<
 /** How many elements are not 0, over dimensions (default: all): i64. PyTorch: `torch.count_nonzero`. */
 export const countNonzero: Operator<(self: Tensor, dim?: Dims) => Tensor> = operator({
   schema: "count_nonzero(Tensor self, int[1]? dim=None) -> Tensor",
+  replay: true,
   run: (self: Tensor, dim: readonly number[] | null) =>
     reduceDims(self, normalizeDims(dim, self.ndim), false, {
       kind: "sum",

@@ -119,6 +119,7 @@ const rmsNormBackward: Operator<
 > = operator({
   schema:
     "vexil::rms_norm_backward(Tensor grad, Tensor input, int[] normalized_shape, Tensor? weight, float eps) -> (Tensor, Tensor)",
+  replay: true,
   method: false,
   run: (grad: Tensor, input: Tensor, shape: readonly number[], weight: Tensor | null, eps: number) => {
     const { rows, cols } = extent(input, shape);
@@ -164,6 +165,7 @@ export const rmsNorm: Operator<
   (input: Tensor, normalizedShape: readonly number[], weight?: Tensor | null, eps?: number | null) => Tensor
 > = operator({
   schema: "rms_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, float? eps=None) -> Tensor",
+  replay: true,
   method: false,
   run: (input: Tensor, shape: readonly number[], weight: Tensor | null, eps: number | null) => {
     const { rows, cols } = extent(input, shape);

@@ -56,6 +56,7 @@ function turn(x: Tensor, cos: Tensor, sin: Tensor, back: boolean): Tensor {
  */
 export const rotary: Operator<(self: Tensor, cos: Tensor, sin: Tensor, back?: boolean) => Tensor> = operator({
   schema: "vexil::rotary(Tensor self, Tensor cos, Tensor sin, bool back=False) -> Tensor",
+  replay: true,
   method: false,
   run: (self: Tensor, cos: Tensor, sin: Tensor, back: boolean) => {
     const [, , tokens, size] = self.shape;

@@ -139,6 +139,7 @@ function run(self: Tensor, dim: number, dtype: DType | null, BACK: boolean): Ten
 
 const cumsumBack: Operator<(self: Tensor, dim: number) => Tensor> = operator({
   schema: "vexil::cumsum_back(Tensor self, int dim) -> Tensor",
+  replay: true,
   method: false,
   run: (self: Tensor, dim: number) => run(self, dim, null, true),
   derivative: { backward: (ctx, grad) => [cumsum(grad, ctx.args[1] as number)] },
@@ -149,6 +150,7 @@ const cumsumBack: Operator<(self: Tensor, dim: number) => Tensor> = operator({
 export const cumsum: Operator<(self: Tensor, dim: number, options?: { dtype?: DType | null }) => Tensor> =
   operator({
     schema: "cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor",
+    replay: true,
     run: (self: Tensor, dim: number, dtype: DType | null) => run(self, dim, dtype, false),
     derivative: { backward: (ctx, grad) => [cumsumBack(grad, ctx.args[1] as number)] },
     opinfo: ["cumsum"],

@@ -164,6 +164,7 @@ const negative = pointwise((_tl, x) => -x, { name: "negative" });
 const softmaxBackward: Operator<(grad: Tensor, output: Tensor, dim: number, log: boolean) => Tensor> =
   operator({
     schema: "vexil::softmax_backward(Tensor grad, Tensor output, int dim, bool log) -> Tensor",
+    replay: true,
     method: false,
     run: runBackward,
     derivative: {
@@ -195,6 +196,7 @@ type Softmax = (self: Tensor, dim: number, dtype?: DType | null | { dtype?: DTyp
 /** `exp(x) / sum(exp(x))` along `dim`; `dtype` converts first. Floats. PyTorch: `torch.softmax`. */
 export const softmax: Operator<Softmax> = operator({
   schema: "softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
+  replay: true,
   run: (self: Tensor, dim: number, dtype: DType | null) => run(self, dim, dtype, false),
   derivative: {
     save: (_args, outputs) => [outputs[0]!],
@@ -208,6 +210,7 @@ export const softmax: Operator<Softmax> = operator({
 /** `log(softmax(x))` along `dim`, without overflow; `dtype` converts first. Floats. PyTorch: `torch.log_softmax`. */
 export const logSoftmax: Operator<Softmax> = operator({
   schema: "log_softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
+  replay: true,
   run: (self: Tensor, dim: number, dtype: DType | null) => run(self, dim, dtype, true),
   derivative: {
     save: (_args, outputs) => [outputs[0]!],

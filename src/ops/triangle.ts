@@ -69,6 +69,7 @@ function cutOff(self: Tensor, diagonal: number, UPPER: boolean): Tensor {
 /** Matrices `[..., M, N]` with what is above a diagonal set to 0. PyTorch: `torch.tril`. */
 export const tril: Operator<(self: Tensor, diagonal?: number) => Tensor> = operator({
   schema: "tril(Tensor self, int diagonal=0) -> Tensor",
+  replay: true,
   run: (self: Tensor, diagonal: number) => cutOff(self, diagonal, false),
   derivative: { backward: (ctx, grad) => [tril(grad!, ctx.args[1] as number)] },
   opinfo: ["tril"],
@@ -78,6 +79,7 @@ export const tril: Operator<(self: Tensor, diagonal?: number) => Tensor> = opera
 /** Matrices `[..., M, N]` with what is below a diagonal set to 0. PyTorch: `torch.triu`. */
 export const triu: Operator<(self: Tensor, diagonal?: number) => Tensor> = operator({
   schema: "triu(Tensor self, int diagonal=0) -> Tensor",
+  replay: true,
   run: (self: Tensor, diagonal: number) => cutOff(self, diagonal, true),
   derivative: { backward: (ctx, grad) => [triu(grad!, ctx.args[1] as number)] },
   opinfo: ["triu"],

@@ -56,6 +56,20 @@ export function emptyStrided(
   return new Tensor({ storage, shape: shape.slice(), strides: strides.slice(), offset: 0, dtype });
 }
 
+/**
+ * Fresh row-major memory under another shape of as many elements: for an operator that has just made `t` and gives only the
+ * result away. Unlike a view, the result owns the memory.
+ */
+export function reshaped(t: Tensor, shape: readonly number[]): Tensor {
+  return new Tensor({
+    storage: t.storage,
+    shape,
+    strides: contiguousStrides(shape),
+    offset: t.offset,
+    dtype: t.dtype,
+  });
+}
+
 /** An empty row-major tensor of another's shape, dtype and device, each of which may be replaced. */
 export function emptyLike(
   like: { readonly shape: readonly number[]; readonly dtype: DType; readonly device: string },

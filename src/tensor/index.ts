@@ -13,6 +13,7 @@ export { dispose, eachTensor, keep } from "./lifetime.js";
 export {
   empty,
   emptyLike,
+  reshaped,
   emptyStrided,
   fromBytes,
   scalarTensor,

@@ -155,6 +155,10 @@ export class OperatorInfo {
           : "declared";
     this.run = def.run;
     this.into = def.into;
+    if (def.replay && this.gradient === "composite")
+      throw new Error(
+        `\`${this.name}\` is made of operators that are recorded for gradients: it cannot be replayed`,
+      );
     this.replays = def.replay ? new Replays(def.run) : null;
     this.scalars = def.scalars ?? false;
     this.random = def.random ?? schema.args.some((a) => a.type.kind === "Generator");
