@@ -5,6 +5,7 @@ import { cat, flashAttention, rotary } from "../ops/index.js";
 import type { Tensor } from "../tensor/index.js";
 import type { GroupedAttentionConfig, LatentAttentionConfig, ModelConfig } from "./config.js";
 import type { KvCache } from "./kv-cache.js";
+import type { PagedStep } from "./paged-cache.js";
 import type { RopeTables } from "./rope.js";
 
 /** Where the tokens of a call stand, and what came before them. */
@@ -12,6 +13,8 @@ export interface Place {
   /** Absent where positions are added to the embeddings. */
   readonly rope: RopeTables | undefined;
   readonly cache: KvCache | undefined;
+  /** Instead of a cache: the tokens belong to several sequences, whose keys stand in pages. */
+  readonly step: PagedStep | undefined;
   readonly causal: boolean;
   /** Bool `[batch, 1, 1, tokens]`: false hides a token from all (padding). */
   readonly mask: Tensor | undefined;
@@ -34,6 +37,24 @@ const joinHeads = (t: Tensor): Tensor => {
 
 const turned = (t: Tensor, place: Place): Tensor =>
   place.rope ? rotary(t, place.rope.cos, place.rope.sin) : t;
+
+/** Attention of new tokens to themselves and to those before them, `[batch, heads, tokens, size]` each. */
+function attend(
+  place: Place,
+  layer: number,
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: { readonly window?: readonly [number, number]; readonly scale?: number },
+): Tensor {
+  if (place.step) return place.step.attend(layer, q, k, v, options);
+  const [keys, values] = place.cache ? place.cache.append(layer, k, v) : [k, v];
+  return flashAttention(q, keys, values, {
+    isCausal: place.causal,
+    attnMask: place.mask ?? null,
+    ...options,
+  });
+}
 
 export class GroupedAttention extends Module implements Attention {
   readonly qkvProj: Linear | undefined;
@@ -69,13 +90,9 @@ export class GroupedAttention extends Module implements Attention {
   forward(x: Tensor, place: Place): Tensor {
     const { windows } = this.#config;
     const [q, fresh, freshV] = this.#project(x);
-    let k = turned(this.kNorm?.forward(fresh) ?? fresh, place);
-    let v = freshV;
-    if (place.cache) [k, v] = place.cache.append(this.#layer, k, v);
+    const k = turned(this.kNorm?.forward(fresh) ?? fresh, place);
     const window = windows[this.#layer];
-    const y = flashAttention(turned(this.qNorm?.forward(q) ?? q, place), k, v, {
-      isCausal: place.causal,
-      attnMask: place.mask ?? null,
+    const y = attend(place, this.#layer, turned(this.qNorm?.forward(q) ?? q, place), k, freshV, {
       ...(window === undefined ? {} : { window: [window - 1, place.causal ? 0 : window - 1] }),
     });
     return this.oProj.forward(joinHeads(y));
@@ -146,11 +163,10 @@ export class LatentAttention extends Module implements Attention {
     const up = this.kvBProj.forward(this.kvALayernorm.forward(down.narrow(-1, 0, kvRank)));
     const kv = splitHeads(up, heads, plainDim + valueDim);
     const position = this.#turn(splitHeads(down.narrow(-1, kvRank, ropeDim).contiguous(), 1, ropeDim), place);
-    let k = cat([kv.narrow(-1, 0, plainDim), position.expand([-1, heads, -1, -1])], -1);
-    let v = kv.narrow(-1, plainDim, valueDim);
-    if (place.cache) [k, v] = place.cache.append(this.#layer, k, v);
+    const k = cat([kv.narrow(-1, 0, plainDim), position.expand([-1, heads, -1, -1])], -1);
+    const v = kv.narrow(-1, plainDim, valueDim);
     const turnedQ = cat([q.narrow(-1, 0, plainDim), this.#turn(q.narrow(-1, plainDim, ropeDim), place)], -1);
-    const y = flashAttention(turnedQ, k, v, { isCausal: place.causal, scale: this.#scale });
+    const y = attend(place, this.#layer, turnedQ, k, v, { scale: this.#scale });
     return this.oProj.forward(joinHeads(y));
   }
 

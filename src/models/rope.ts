@@ -1,6 +1,6 @@
 // Tables of rotary position embeddings, in the half-split layout of Hugging Face's models.
 
-import { arange, cos, mul, sin } from "../ops/index.js";
+import { arange, cat, cos, indexSelect, mul, sin } from "../ops/index.js";
 import { scope } from "../runtime/index.js";
 import { keep, noGrad, type Tensor, tensor } from "../tensor/index.js";
 import { frequencies, type RopeConfig } from "./rope-config.js";
@@ -48,6 +48,30 @@ export class Rope {
       this.#kept = { cos: keep(kept.cos), sin: keep(kept.sin) };
     }
     return { cos: this.#kept.cos.narrow(0, past, count), sin: this.#kept.sin.narrow(0, past, count) };
+  }
+
+  /**
+   * The rows of tokens of several sequences, one behind the other.
+   * @param positions i64 `[tokens]`: where each token stands in its sequence
+   * @param parts what stands before each sequence's tokens, and how many they are
+   */
+  among(positions: Tensor, parts: readonly { readonly past: number; readonly count: number }[]): RopeTables {
+    const longest = Math.max(...parts.map((p) => p.past + p.count));
+    if (this.config.type === "dynamic" && longest > this.config.original) {
+      const each = parts.map((p) => this.at(p.past, p.count));
+      return {
+        cos: cat(
+          each.map((t) => t.cos),
+          0,
+        ),
+        sin: cat(
+          each.map((t) => t.sin),
+          0,
+        ),
+      };
+    }
+    const { cos: c, sin: s } = this.at(0, longest);
+    return { cos: indexSelect(c, 0, positions), sin: indexSelect(s, 0, positions) };
   }
 
   dispose(): void {

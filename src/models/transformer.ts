@@ -2,12 +2,13 @@
 // A family is a declaration in `families/`. Names of parameters are Llama's; what a family's files call them stands there too.
 
 import { Embedding, LayerNorm, Linear, type MakeParameter, Module, RMSNorm } from "../nn/index.js";
-import { add, arange, cat, linear, tanh } from "../ops/index.js";
+import { add, arange, cat, indexSelect, linear, tanh } from "../ops/index.js";
 import type { Tensor } from "../tensor/index.js";
 import { type Attention, GroupedAttention, LatentAttention, type Place } from "./attention.js";
 import type { ModelConfig } from "./config.js";
 import { KvCache } from "./kv-cache.js";
 import { makeMlp, type Mlp } from "./mlp.js";
+import { PagedCache, type PagedCacheShape, type PagedStep } from "./paged-cache.js";
 import { Rope } from "./rope.js";
 
 type Norm = RMSNorm | LayerNorm;
@@ -69,20 +70,22 @@ class Stack extends Module {
     if (c.norm.place === "pre") this.norm = makeNorm(make, "model.norm", c);
   }
 
-  embed(ids: Tensor, past: number): Tensor {
+  /** @param at i64 `[tokens]` positions, or how many tokens stand before these */
+  embed(ids: Tensor, at: Tensor | number): Tensor {
     const [, tokens] = ids.shape as [number, number];
     let x = this.embedTokens.forward(ids);
     if (this.embedPositions) {
-      const at = arange(past, past + tokens, 1, { dtype: "i64", device: ids.device });
-      x = add(x, this.embedPositions.forward(at));
+      const positions =
+        typeof at === "number" ? arange(at, at + tokens, 1, { dtype: "i64", device: ids.device }) : at;
+      x = add(x, this.embedPositions.forward(positions));
     }
     // All tokens are of the first segment.
     if (this.embedTypes) x = add(x, this.embedTypes.weight.narrow(0, 0, 1));
     return this.embedNorm ? this.embedNorm.forward(x) : x;
   }
 
-  forward(ids: Tensor, past: number, place: Place): Tensor {
-    let x = this.embed(ids, past);
+  forward(ids: Tensor, at: Tensor | number, place: Place): Tensor {
+    let x = this.embed(ids, at);
     for (const layer of this.layers) x = layer.forward(x, place);
     return x;
   }
@@ -158,20 +161,48 @@ export class LanguageModel extends Module {
 
   /** An empty cache that fits the model, for `batch` sequences of equal length of at most `capacity` tokens. */
   newCache(batch: number, capacity: number): KvCache {
+    return new KvCache({ batch, capacity, ...this.cacheShape() });
+  }
+
+  /** What a token's keys and values are: for caches in pages too. */
+  cacheShape(): PagedCacheShape {
     const a = this.config.attention;
     const shape =
       a.kind === "grouped"
         ? { kvHeads: a.kvHeads, headDim: a.headDim, valueDim: a.headDim }
         : { kvHeads: a.heads, headDim: a.plainDim + a.ropeDim, valueDim: a.valueDim };
     const { dtype, device } = this.model.embedTokens.weight;
-    return new KvCache({
+    return {
       layers: this.model.layers.length,
-      batch,
-      capacity,
       ...shape,
       device,
       dtype: dtype as "f32" | "f16" | "bf16",
+    };
+  }
+
+  /** An empty cache in pages that fits the model. */
+  newPagedCache(pages: number, pageSize: number): PagedCache {
+    return new PagedCache(this.cacheShape(), pages, pageSize);
+  }
+
+  /**
+   * Runs new tokens of several sequences and gives the logits of the next token of each: `[sequences, vocab]`.
+   * @throws RangeError when a sequence does not fit the context
+   */
+  forwardStep(step: PagedStep): Tensor {
+    const parts = step.parts.map((p) => ({ past: p.past, count: p.tokens.length }));
+    const longest = Math.max(...parts.map((p) => p.past + p.count));
+    if (longest > this.config.maxPositions)
+      throw new RangeError(`${longest} tokens do not fit the context of ${this.config.maxPositions}`);
+    const x = this.model.forward(step.ids, step.positions, {
+      rope: this.#rope?.among(step.positions, parts),
+      cache: undefined,
+      step,
+      causal: this.config.causal,
+      mask: undefined,
     });
+    const last = indexSelect(x.squeeze(0), 0, step.last);
+    return this.#logits(this.model.norm ? this.model.norm.forward(last) : last);
   }
 
   /**
@@ -241,6 +272,7 @@ export class LanguageModel extends Module {
     return {
       rope: this.#rope?.at(past, tokens),
       cache,
+      step: undefined,
       causal: this.config.causal,
       mask: mask?.unsqueeze(1).unsqueeze(1),
     };

@@ -2,3 +2,4 @@
 export { scaledDotProductAttention } from "./sdpa.js";
 export { flashAttention, varlenAttention } from "./fused.js";
 export { pagedAttention } from "./paged.js";
+export { cacheWrite_ } from "./cache-write.js";
