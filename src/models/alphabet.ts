@@ -2,7 +2,7 @@
 // alphabet does not, and would leave out what it does not know without a word.
 
 /** The character that stands for a byte in the vocabulary of a byte-level BPE (Radford et al., 2019). */
-const BYTE_CHARACTERS: readonly string[] = (() => {
+export const BYTE_CHARACTERS: readonly string[] = (() => {
   const shown = (b: number) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || (b >= 174 && b <= 255);
   let next = 256;
   return Array.from({ length: 256 }, (_, b) => String.fromCharCode(shown(b) ? b : next++));

@@ -15,6 +15,14 @@ export interface SamplingOptions {
   readonly topP: number;
   /** Keep this many most likely tokens; 0 keeps all. */
   readonly topK: number;
+  /** Drop tokens whose probability is below this share of the likeliest one's. Default 0. */
+  readonly minP?: number;
+  /** Taken off the logit of each token that was made already. */
+  readonly presencePenalty?: number;
+  /** Taken off the logit of a token for each time it was made. */
+  readonly frequencyPenalty?: number;
+  /** Added to the logits of tokens, by their ids. */
+  readonly logitBias?: Readonly<Record<string, number>>;
   /** The same seed and request give the same text. */
   readonly seed?: number;
 }
@@ -25,6 +33,22 @@ export interface GenerateRequest extends SamplingOptions {
   readonly maxTokens?: number;
   /** Texts that end the answer; they are not part of it. */
   readonly stop: readonly string[];
+  /** Report the log-probability of each token, and of this many of the likeliest at its place. */
+  readonly logprobs?: number;
+  /** Holds the answer to a JSON object, or to a JSON schema. */
+  readonly form?: { readonly schema?: unknown };
+}
+
+/** A token of an answer with its log-probability, natural logarithm, before temperature and the other settings. */
+export interface TokenLogprob {
+  readonly text: string;
+  readonly bytes: readonly number[];
+  readonly logprob: number;
+  readonly top: readonly {
+    readonly text: string;
+    readonly bytes: readonly number[];
+    readonly logprob: number;
+  }[];
 }
 
 export type FinishReason = "stop" | "length";
@@ -32,10 +56,12 @@ export type FinishReason = "stop" | "length";
 export interface Usage {
   readonly promptTokens: number;
   readonly completionTokens: number;
+  /** Prompt tokens whose keys and values were in the cache. */
+  readonly cachedTokens: number;
 }
 
 export type GenerateEvent =
-  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "text"; readonly text: string; readonly logprobs?: readonly TokenLogprob[] }
   | { readonly type: "end"; readonly reason: FinishReason; readonly usage: Usage };
 
 export interface EngineInfo {
@@ -45,6 +71,29 @@ export interface EngineInfo {
   readonly contextLength: number;
   readonly parameters: number;
   readonly hasChatTemplate: boolean;
+  /** Whether it continues texts; other models only make embeddings. */
+  readonly generates: boolean;
+  /** Length of an embedding. */
+  readonly hiddenSize: number;
+}
+
+/** What an engine is doing. Counters only rise. */
+export interface EngineStats {
+  readonly running: number;
+  readonly waiting: number;
+  readonly pages: { readonly total: number; readonly free: number };
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  /** Prompt tokens that were looked for in the cache, and those found there. */
+  readonly lookedTokens: number;
+  readonly foundTokens: number;
+  readonly preemptions: number;
+}
+
+export interface Embedding {
+  /** Of length 1. */
+  readonly vector: readonly number[];
+  readonly tokens: number;
 }
 
 export interface Engine {
@@ -55,6 +104,11 @@ export interface Engine {
    * @throws RequestError for a request that cannot be served
    */
   generate(request: GenerateRequest, signal?: AbortSignal): AsyncIterable<GenerateEvent>;
+  /** A vector for a text: the mean of its tokens' states, or the last one's where tokens see only what is before them. */
+  embed(input: Prompt, signal?: AbortSignal): Promise<Embedding>;
+  /** The token ids of a prompt. @throws RequestError as {@link generate} does */
+  tokenize(prompt: Prompt): Promise<readonly number[]>;
+  stats(): Promise<EngineStats>;
   close(): Promise<void>;
 }
 

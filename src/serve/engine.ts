@@ -1,104 +1,243 @@
-// The inference engine in one thread: a model, a tokenizer, and requests that advance token by token in turns.
-// It runs in the server's worker (`worker.ts`); HTTP is elsewhere.
+// The inference engine in one thread: a model, a tokenizer, and requests that advance together, step by step. Who runs when is
+// the scheduler's business (`scheduler.ts`), which token comes next the sampler's. It runs in the server's worker
+// (`worker.ts`); HTTP is elsewhere.
 
 import { basename, resolve } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { KvCache } from "../models/kv-cache.js";
-import { type LoadedModel, loadModel } from "../models/load.js";
-import { takeNumber } from "../models/take.js";
-import { TokenizerError } from "../models/tokenizer.js";
 import "../chips/index.js";
-import { argmax, sample } from "../ops/index.js";
-import { autoload, Generator, loadChip, scope } from "../runtime/index.js";
-import { noGrad, type Tensor, tensor } from "../tensor/index.js";
+import { type LoadedModel, loadModel } from "../models/load.js";
+import { PagedCache, PagedStep } from "../models/paged-cache.js";
+import { take } from "../models/take.js";
+import { tokenBytes } from "../models/token-bytes.js";
+import { TokenizerError } from "../models/tokenizer.js";
+import { autoload, loadChip, loadedChip, scope } from "../runtime/index.js";
+import { noGrad, tensor } from "../tensor/index.js";
 import {
+  type Embedding,
   type Engine,
   type EngineInfo,
-  type FinishReason,
+  type EngineStats,
   type GenerateEvent,
   type GenerateRequest,
+  type Prompt,
   RequestError,
 } from "./api.js";
-import { StopTexts } from "./stop.js";
+import { Answer } from "./answer.js";
+import { PagePool } from "./page-pool.js";
+import { type Choice, Sampler } from "./sampler.js";
+import { Scheduler, type Sequence, type Work } from "./scheduler.js";
 import type { EngineOptions } from "./worker-protocol.js";
+
+const PAGE = 16;
+const CHUNK = 256;
+const SEQUENCES = 32;
+/** Most bytes that the cache takes unless told otherwise. */
+const CACHE_BYTES = 2 ** 31;
 
 /** Loads the chip and the model. @throws errors that name the chip, the folder or the file */
 export async function loadEngine(options: EngineOptions): Promise<LocalEngine> {
   const chip = options.chip === undefined ? await autoload() : await loadChip(options.chip);
-  return new LocalEngine(options.model, loadModel(options.model, { device: chip.name }));
+  return new LocalEngine(options.model, loadModel(options.model, { device: chip.name }), options);
 }
 
 export class LocalEngine implements Engine {
   readonly info: EngineInfo;
   readonly #loaded: LoadedModel;
   readonly #endTokens: ReadonlySet<number>;
+  readonly #cache: PagedCache;
+  readonly #scheduler: Scheduler;
+  readonly #sampler: Sampler;
+  readonly #answers = new Map<Sequence, Answer>();
+  /** The steps that run now; undefined while nobody asks for anything. */
+  #stepping: Promise<void> | undefined;
+  #promptTokens = 0;
+  #completionTokens = 0;
 
-  constructor(path: string, loaded: LoadedModel) {
+  constructor(path: string, loaded: LoadedModel, options: Omit<EngineOptions, "model" | "chip"> = {}) {
     this.#loaded = loaded;
     const { model, tokenizer, folder } = loaded;
+    const { config, device } = model;
     const configured = folder.generation["eos_token_id"];
     const ends =
       configured == null ? [] : [configured].flat().filter((id): id is number => typeof id === "number");
-    this.#endTokens = new Set([...ends, ...model.config.eosIds, ...tokenizer.eosIds]);
+    this.#endTokens = new Set([...ends, ...config.eosIds, ...tokenizer.eosIds]);
     this.info = {
       model: basename(resolve(path)),
-      chip: model.device,
-      contextLength: model.config.maxPositions,
+      chip: device,
+      contextLength: config.maxPositions,
       parameters: model.parameters().reduce((n, p) => n + p.numel, 0),
       hasChatTemplate: tokenizer.hasChatTemplate,
+      generates: config.causal,
+      hiddenSize: config.hiddenSize,
     };
+    const maxSequences = options.maxSequences ?? SEQUENCES;
+    const pages = this.info.generates ? this.#pages(options.cacheTokens, maxSequences) : 1;
+    this.#cache = model.newPagedCache(pages, PAGE);
+    this.#scheduler = new Scheduler(new PagePool(pages, PAGE), {
+      maxSequences,
+      // Whole pages, so that the same prompt is cut at the same places wherever it begins.
+      chunk: PAGE * Math.ceil((options.chunk ?? CHUNK) / PAGE),
+    });
+    const bytes = tokenBytes(tokenizer.files.tokenizer, config.vocabSize);
+    this.#sampler = new Sampler(bytes, this.#endTokens, config.vocabSize, device);
+    this.#bytes = bytes;
+  }
+  readonly #bytes: readonly (Uint8Array | undefined)[];
+
+  /** How many pages the cache has: at least one whole context, at most what all sequences could fill. */
+  #pages(asked: number | undefined, maxSequences: number): number {
+    const { model } = this.#loaded;
+    const context = Math.ceil(this.info.contextLength / PAGE);
+    if (asked !== undefined) return Math.max(1, Math.ceil(asked / PAGE));
+    const { memoryBytes } = loadedChip(this.info.chip).capabilities;
+    const room = Math.min(CACHE_BYTES, (memoryBytes ?? 4 * CACHE_BYTES) / 4);
+    const fit = Math.floor(room / (PAGE * PagedCache.bytesPerToken(model.cacheShape())));
+    return Math.max(1, Math.min(fit, context * maxSequences));
   }
 
   async *generate(request: GenerateRequest, signal?: AbortSignal): AsyncGenerator<GenerateEvent> {
-    const prompt = this.#tokens(request);
-    const room = this.info.contextLength - prompt.length;
+    if (!this.info.generates)
+      throw new RequestError(
+        `"${this.info.model}" makes embeddings only: it predicts no next token`,
+        "model",
+      );
+    const prompt = this.#tokens(request.prompt);
+    const { total, pageSize } = this.#scheduler.pool;
+    const room = Math.min(this.info.contextLength, total * pageSize) - prompt.length;
     if (room < 1)
       throw new RequestError(
-        `the prompt has ${prompt.length} tokens, but the context holds ${this.info.contextLength} with the answer: shorten it`,
+        `the prompt has ${prompt.length} tokens, but the context holds ${room + prompt.length} with the answer: shorten it`,
         "messages" in request.prompt ? "messages" : "prompt",
         "context_length_exceeded",
       );
-    const limit = Math.min(request.maxTokens ?? room, room);
-    const { tokenizer } = this.#loaded;
-    const cache = this.#loaded.model.newCache(1, prompt.length + limit);
-    const generator = new Generator(request.seed);
-    const stream = tokenizer.stream();
-    const stops = new StopTexts(request.stop);
-    let made = 0;
-    let reason: FinishReason = "length";
+    signal?.throwIfAborted();
+    const answer = new Answer(prompt, request, Math.min(request.maxTokens ?? room, room), {
+      tokenizer: this.#loaded.tokenizer,
+      bytes: this.#bytes,
+      vocabSize: this.#loaded.model.config.vocabSize,
+    });
+    const onAbort = () =>
+      answer.events.put(signal!.reason instanceof Error ? signal!.reason : new Error("cancelled"));
+    signal?.addEventListener("abort", onAbort, { once: true });
+    this.#answers.set(answer.sequence, answer);
+    this.#scheduler.add(answer.sequence);
+    this.#promptTokens += prompt.length;
+    this.#stepping ??= this.#steps();
     try {
-      let input: readonly number[] = prompt;
-      while (made < limit) {
-        // Others get their turn, and aborts and new requests are heard, between any two tokens.
-        await nextTurn();
-        signal?.throwIfAborted();
-        const token = await this.#next(input, cache, request, generator);
-        if (this.#endTokens.has(token)) {
-          reason = "stop";
-          break;
-        }
-        made++;
-        const text = stops.push(stream.push(token));
-        if (text !== "") yield { type: "text", text };
-        if (stops.found) {
-          reason = "stop";
-          break;
-        }
-        input = [token];
+      for (;;) {
+        const event = await answer.events.take();
+        yield event;
+        if (event.type === "end") return;
       }
-      const rest = stops.end(stream.end());
-      if (rest !== "") yield { type: "text", text: rest };
-      if (stops.found) reason = "stop";
-      yield { type: "end", reason, usage: { promptTokens: prompt.length, completionTokens: made } };
     } finally {
-      cache.dispose();
+      signal?.removeEventListener("abort", onAbort);
+      this.#leave(answer.sequence);
     }
   }
 
+  #leave(sequence: Sequence): void {
+    if (this.#answers.delete(sequence)) this.#scheduler.remove(sequence);
+  }
+
+  /** Runs steps until nobody waits for any. */
+  async #steps(): Promise<void> {
+    try {
+      for (;;) {
+        // Aborts and new requests are heard between any two steps.
+        await nextTurn();
+        if (this.#answers.size === 0) return;
+        await this.#step();
+      }
+    } catch (error) {
+      const failure = error instanceof Error ? error : new Error(String(error));
+      for (const [sequence, answer] of [...this.#answers]) {
+        this.#leave(sequence);
+        answer.events.put(failure);
+      }
+    } finally {
+      this.#stepping = undefined;
+    }
+  }
+
+  async #step(): Promise<void> {
+    const work = this.#scheduler.plan();
+    const logits = noGrad(() =>
+      scope(() =>
+        this.#loaded.model.forwardStep(
+          new PagedStep(
+            this.#cache,
+            work.map(({ sequence: s, count }) => ({
+              pages: s.pages,
+              past: s.done,
+              tokens: s.tokens.slice(s.done, s.done + count),
+            })),
+          ),
+        ),
+      ),
+    );
+    const choices: (Choice & { readonly answer: Answer })[] = [];
+    for (const [row, w] of work.entries()) {
+      const answer = this.#answers.get(w.sequence);
+      if (answer && reachesEnd(w)) choices.push({ row, answer, ...answer.choice() });
+    }
+    this.#scheduler.finish(work);
+    if (choices.length === 0) {
+      logits.storage.dispose();
+      return;
+    }
+    const chosen = await this.#sampler.choose(logits, choices);
+    for (const [i, { answer }] of choices.entries()) {
+      // Who left meanwhile needs no token.
+      if (!this.#answers.has(answer.sequence)) continue;
+      this.#completionTokens += answer.push(chosen[i]!, this.#endTokens, this.#sampler);
+      if (answer.isOver) this.#leave(answer.sequence);
+    }
+  }
+
+  async embed(input: Prompt, signal?: AbortSignal): Promise<Embedding> {
+    const ids = this.#tokens(input);
+    const { model } = this.#loaded;
+    if (ids.length > this.info.contextLength)
+      throw new RequestError(
+        `the input has ${ids.length} tokens, but the context holds ${this.info.contextLength}: shorten it`,
+        "input",
+        "context_length_exceeded",
+      );
+    await nextTurn();
+    signal?.throwIfAborted();
+    const states = noGrad(() =>
+      scope(() => {
+        const x = tensor(BigInt64Array.from(ids, BigInt), { shape: [1, ids.length], device: this.info.chip });
+        const y = model.hidden(x).squeeze(0);
+        return model.config.causal ? y.select(0, ids.length - 1).clone() : y.mean(0);
+      }),
+    );
+    const vector = Array.from(await take(states), Number);
+    const length = Math.hypot(...vector) || 1;
+    return { vector: vector.map((v) => v / length), tokens: ids.length };
+  }
+
+  async tokenize(prompt: Prompt): Promise<readonly number[]> {
+    return this.#tokens(prompt);
+  }
+
+  async stats(): Promise<EngineStats> {
+    const { running, waiting, pool, preempted } = this.#scheduler;
+    return {
+      running: running.length,
+      waiting: waiting.length,
+      pages: { total: pool.total, free: pool.free },
+      promptTokens: this.#promptTokens,
+      completionTokens: this.#completionTokens,
+      lookedTokens: pool.looked.tokens,
+      foundTokens: pool.looked.found,
+      preemptions: preempted,
+    };
+  }
+
   /** The prompt's token ids. @throws RequestError for an empty prompt, ids out of range, messages the template refuses */
-  #tokens(request: GenerateRequest): number[] {
+  #tokens(p: Prompt): number[] {
     const { tokenizer, model } = this.#loaded;
-    const p = request.prompt;
     const field = "messages" in p ? "messages" : "prompt";
     let ids: readonly number[];
     if ("tokens" in p) {
@@ -124,30 +263,13 @@ export class LocalEngine implements Engine {
     return [...ids];
   }
 
-  /** Runs the model on new tokens and chooses the next. */
-  async #next(
-    input: readonly number[],
-    cache: KvCache,
-    request: GenerateRequest,
-    generator: Generator,
-  ): Promise<number> {
-    const { model } = this.#loaded;
-    const chosen: Tensor = noGrad(() =>
-      scope(() => {
-        const ids = tensor(BigInt64Array.from(input, BigInt), {
-          shape: [1, input.length],
-          device: this.info.chip,
-        });
-        const logits = model.forward(ids, { cache, lastOnly: true }).view([1, -1]);
-        if (request.temperature === 0) return argmax(logits, -1);
-        const { temperature, topK, topP } = request;
-        return sample(logits, { temperature, topK, topP, generator });
-      }),
-    );
-    return takeNumber(chosen);
-  }
-
   async close(): Promise<void> {
+    for (const sequence of [...this.#answers.keys()]) this.#leave(sequence);
+    await this.#stepping;
+    this.#cache.dispose();
     this.#loaded.model.dispose();
   }
 }
+
+/** Whether a step's logits are those of the sequence's next token. */
+const reachesEnd = ({ sequence: s, count }: Work): boolean => s.done + count === s.tokens.length;

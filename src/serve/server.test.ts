@@ -32,6 +32,9 @@ function watch(inner: Engine): Engine {
   return {
     info: inner.info,
     close: () => inner.close(),
+    embed: (input, signal) => inner.embed(input, signal),
+    tokenize: (prompt) => inner.tokenize(prompt),
+    stats: () => inner.stats(),
     async *generate(request: GenerateRequest, signal?: AbortSignal): AsyncGenerator<GenerateEvent> {
       watched.running++;
       let pieces = 0;

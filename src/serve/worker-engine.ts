@@ -2,13 +2,17 @@
 
 import { Worker } from "node:worker_threads";
 import {
+  type Embedding,
   type Engine,
   type EngineInfo,
+  type EngineStats,
   type GenerateEvent,
   type GenerateRequest,
+  type Prompt,
   RequestError,
 } from "./api.js";
-import type { EngineOptions, FromWorker, ToWorker, WireError } from "./worker-protocol.js";
+import { Mailbox } from "./mailbox.js";
+import type { Calls, EngineOptions, FromWorker, ToWorker, WireError } from "./worker-protocol.js";
 
 function revive(e: WireError): Error {
   if (e.name === "RequestError")
@@ -19,30 +23,10 @@ function revive(e: WireError): Error {
   return e.code ? Object.assign(error, { code: e.code }) : error;
 }
 
-/** Events of one request, waiting to be taken. */
-class Mailbox {
-  readonly #items: (GenerateEvent | Error)[] = [];
-  #wake: (() => void) | undefined;
-
-  put(item: GenerateEvent | Error): void {
-    this.#items.push(item);
-    this.#wake?.();
-  }
-
-  async take(): Promise<GenerateEvent> {
-    while (this.#items.length === 0)
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    const item = this.#items.shift()!;
-    if (item instanceof Error) throw item;
-    return item;
-  }
-}
-
 class WorkerEngine implements Engine {
   readonly #worker: Worker;
-  readonly #boxes = new Map<number, Mailbox>();
+  readonly #boxes = new Map<number, Mailbox<GenerateEvent>>();
+  readonly #calls = new Map<number, (result: unknown, error?: Error) => void>();
   #next = 1;
   #dead: Error | undefined;
 
@@ -53,11 +37,16 @@ class WorkerEngine implements Engine {
     this.#worker = worker;
     worker.on("message", (m: FromWorker) => {
       if (m.type === "event") this.#boxes.get(m.id)?.put(m.event);
-      else if (m.type === "error") this.#boxes.get(m.id)?.put(revive(m.error));
+      else if (m.type === "result") this.#calls.get(m.id)?.(m.result);
+      else if (m.type === "error") {
+        this.#boxes.get(m.id)?.put(revive(m.error));
+        this.#calls.get(m.id)?.(undefined, revive(m.error));
+      }
     });
     const die = (error: Error) => {
       this.#dead ??= error;
       for (const box of this.#boxes.values()) box.put(error);
+      for (const settle of [...this.#calls.values()]) settle(undefined, error);
     };
     worker.on("error", die);
     worker.on("exit", () => die(new Error("the engine has stopped")));
@@ -70,7 +59,7 @@ class WorkerEngine implements Engine {
   async *generate(request: GenerateRequest, signal?: AbortSignal): AsyncGenerator<GenerateEvent> {
     if (this.#dead) throw this.#dead;
     const id = this.#next++;
-    const box = new Mailbox();
+    const box = new Mailbox<GenerateEvent>();
     this.#boxes.set(id, box);
     let finished = false;
     const onAbort = () => box.put(signal!.reason instanceof Error ? signal!.reason : new Error("cancelled"));
@@ -91,6 +80,42 @@ class WorkerEngine implements Engine {
       this.#boxes.delete(id);
       if (!finished) this.#post({ type: "cancel", id });
     }
+  }
+
+  #call<K extends keyof Calls>(
+    name: K,
+    argument: Calls[K]["argument"],
+    signal?: AbortSignal,
+  ): Promise<Calls[K]["result"]> {
+    if (this.#dead) return Promise.reject(this.#dead);
+    const id = this.#next++;
+    return new Promise((resolve, reject) => {
+      const onAbort = () => {
+        this.#post({ type: "cancel", id });
+        settle(undefined, signal!.reason as Error);
+      };
+      const settle = (result: unknown, error?: Error): void => {
+        this.#calls.delete(id);
+        signal?.removeEventListener("abort", onAbort);
+        if (error) reject(error);
+        else resolve(result as Calls[K]["result"]);
+      };
+      this.#calls.set(id, settle);
+      signal?.addEventListener("abort", onAbort, { once: true });
+      this.#post({ type: "call", id, name, argument });
+    });
+  }
+
+  embed(input: Prompt, signal?: AbortSignal): Promise<Embedding> {
+    return this.#call("embed", input, signal);
+  }
+
+  tokenize(prompt: Prompt): Promise<readonly number[]> {
+    return this.#call("tokenize", prompt);
+  }
+
+  stats(): Promise<EngineStats> {
+    return this.#call("stats", undefined);
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { RequestError } from "./api.js";
 import { loadEngine } from "./engine.js";
-import type { EngineOptions, FromWorker, ToWorker, WireError } from "./worker-protocol.js";
+import type { Calls, EngineOptions, FromWorker, ToWorker, WireError } from "./worker-protocol.js";
 
 const port = parentPort!;
 const post = (message: FromWorker) => port.postMessage(message);
@@ -26,11 +26,14 @@ try {
       await engine.close();
       port.close();
     } else {
-      const { id, request } = message;
+      const { id } = message;
       const abort = new AbortController();
       running.set(id, abort);
       try {
-        for await (const event of engine.generate(request, abort.signal)) post({ type: "event", id, event });
+        if (message.type === "generate")
+          for await (const event of engine.generate(message.request, abort.signal))
+            post({ type: "event", id, event });
+        else post({ type: "result", id, result: await call(message, abort.signal) });
       } catch (error) {
         post({ type: "error", id, error: wire(error) });
       } finally {
@@ -38,6 +41,11 @@ try {
       }
     }
   });
+  const call = ({ name, argument }: ToWorker & { type: "call" }, signal: AbortSignal) => {
+    if (name === "stats") return engine.stats();
+    const prompt = argument as Calls["embed"]["argument"];
+    return name === "embed" ? engine.embed(prompt, signal) : engine.tokenize(prompt);
+  };
   post({ type: "ready", info: engine.info });
 } catch (error) {
   post({ type: "failed", error: wire(error) });
