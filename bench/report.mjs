@@ -13,6 +13,8 @@ const TITLES = {
   compile: "Compiling a new kernel",
   start: "The second start",
   launch: "A cached launch",
+  footprint: "The memory of training",
+  ops: "Every operator against its floor",
 };
 
 export function load(folder) {

@@ -78,3 +78,23 @@ export function showRow(r) {
 }
 
 export const share = (floor) => (floor.share === undefined ? "?" : `${(floor.share * 100).toFixed(0)} %`);
+
+const geomean = (list) => Math.exp(list.reduce((sum, x) => sum + Math.log(x), 0) / list.length);
+
+/** What the rows of the suite `ops` of one chip come to: geometric means, and every row under half of its floor. */
+export function operatorSummary(rows) {
+  const measured = rows.filter((r) => Number.isFinite(r.floor?.share) && r.floor.share > 0);
+  if (measured.length === 0) return "no operator was measured";
+  const peers = rows.flatMap((r) => r.peers.map((p) => p.ratio).filter(Number.isFinite));
+  const under = measured.filter((r) => r.floor.share < 0.5).sort((a, b) => a.floor.share - b.floor.share);
+  const failed = rows.filter((r) => r.ours.error);
+  return [
+    `${measured.length} operators on ${rows[0].chip}: ${geomean(measured.map((r) => r.floor.share)).toFixed(2)} of the floor in the geometric mean`,
+    ...(peers.length > 0
+      ? [`${peers.length} of them against ONNX Runtime: ${geomean(peers).toFixed(2)} times its speed`]
+      : []),
+    `${under.length} under 0.5 of the floor:`,
+    ...under.map((r) => `  ${share(r.floor).padStart(5)} ${r.work} ${r.shape}: ${showTime(r.ours.ms)}`),
+    ...failed.map((r) => `  failed: ${r.work}: ${r.ours.error}`),
+  ].join("\n");
+}

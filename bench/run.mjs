@@ -11,9 +11,20 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { machine } from "./floors.mjs";
 import { save } from "./report.mjs";
-import { makeRow, showRow } from "./rows.mjs";
+import { makeRow, operatorSummary, showRow } from "./rows.mjs";
 
-const SUITES = ["matmul", "memory", "attention", "sort", "tiny", "compile", "start", "launch"];
+const SUITES = [
+  "matmul",
+  "memory",
+  "attention",
+  "sort",
+  "tiny",
+  "compile",
+  "start",
+  "launch",
+  "ops",
+  "footprint",
+];
 const JOB_LIMIT_MS = 8 * 60_000;
 const here = fileURLToPath(new URL(".", import.meta.url));
 
@@ -24,14 +35,16 @@ const { values: options, positionals } = parseArgs({
     threads: { type: "string" },
     quick: { type: "boolean", default: false },
     out: { type: "string" },
+    ops: { type: "string" },
     help: { type: "boolean", default: false },
   },
 });
 
 if (options.help) {
   console.log(`npm run bench [-- SUITE...] [--chip NAME] [--threads N] [--quick] [--out FOLDER]
-suites: ${SUITES.join(", ")} (default: all)
+suites: ${SUITES.join(", ")} (default: all but ops)
 --quick   fewer and shorter samples, to see that everything runs; writes no files unless --out is given
+--ops     of the suite ops: only these operators, with commas (add,mm)
 --out     folder for performance.json and performance.md (default: docs)`);
   process.exit(0);
 }
@@ -114,17 +127,25 @@ const run = {
   peers: {},
 };
 const cores = availableParallelism();
-for (const suite of positionals.length ? positionals : SUITES) {
+// Hundreds of operators take their time: only when asked for.
+for (const suite of positionals.length ? positionals : SUITES.filter((s) => s !== "ops")) {
   const { jobs } = await import(`./suites/${suite}.mjs`);
   for (const job of jobs(cores)) {
     if (options.chip && job.chip !== options.chip) continue;
     if (options.threads && job.threads !== Number(options.threads)) continue;
     console.log(`\n# ${suite}, ${job.chip}, ${job.threads} thread${job.threads === 1 ? "" : "s"}`);
-    const { rows, peers } = await runJob({ suite, ...job, quick: options.quick });
+    const { rows, peers } = await runJob({
+      suite,
+      ...job,
+      quick: options.quick,
+      ...(options.ops ? { only: options.ops.split(",") } : {}),
+    });
     run.rows.push(...rows);
     Object.assign(run.peers, peers);
   }
 }
+for (const chip of new Set(run.rows.filter((r) => r.suite === "ops").map((r) => r.chip)))
+  console.log(`\n${operatorSummary(run.rows.filter((r) => r.suite === "ops" && r.chip === chip))}`);
 const count = (v) => run.rows.filter((r) => r.verdict === v).length;
 console.log(
   `\n${run.rows.length} rows in ${((Date.now() - started) / 1000).toFixed(0)} s: ${count("passes")} pass, ${count("loses")} lose, ${count("fails")} fail, ${count("open")} open, ${count("-")} without a target`,

@@ -21,6 +21,10 @@ const bench = {
   set,
   cacheBytes: cacheBytes(),
   compare: (sides, options) => compare(sides, set, options),
+  /** As `compare`, with settings of one's own and no rests. */
+  compareWith: (sides, own) => compare(sides, own, { rest: false }),
+  /** The operators to measure; undefined for all. */
+  only: job.only ? new Set(job.only) : undefined,
   /** Sends one row; `suite`, `chip` and `threads` are filled in. */
   row: (r) => send({ row: makeRow({ suite, chip, threads, ...r }) }),
   /** Opens a peer of bench/peers; `{ missing }` with the reason when it is not there. */

@@ -57,6 +57,7 @@ export {
   type LaunchArgs,
   LaunchError,
   leakReport,
+  leakTable,
   listChips,
   loadChip,
   loadedChip,

@@ -3,12 +3,19 @@
 import type { Chip, ChipEntry, Probe } from "../runtime/driver.js";
 import { registerChip } from "../runtime/registry.js";
 
+export interface BuiltinChip {
+  readonly name: string;
+  /** Capabilities that some of its devices lack; everything that needs one is declined there by that name. */
+  readonly optional?: readonly ("f64" | "i64")[];
+  load(): Promise<ChipEntry>;
+}
+
 /** The chips of this package, best first. */
-export const builtinChips: readonly { readonly name: string; load(): Promise<ChipEntry> }[] = [
+export const builtinChips: readonly BuiltinChip[] = [
   { name: "cpu", load: async () => (await import("./cpu/index.js")).entry },
   { name: "wasm", load: async () => (await import("./wasm/index.js")).entry },
   { name: "interpreter", load: async () => (await import("./interpreter/index.js")).entry },
-  { name: "opencl", load: async () => (await import("./opencl/index.js")).entry },
+  { name: "opencl", optional: ["f64"], load: async () => (await import("./opencl/index.js")).entry },
   { name: "nvidia", load: async () => (await import("./nvidia/index.js")).entry },
 ];
 

@@ -1,6 +1,6 @@
 // AdamW (Loshchilov and Hutter, 2019) and the clipping of gradients, as PyTorch computes them.
 
-import { adamwStep_, clipCoefficient, zerosLike } from "../ops/index.js";
+import { adamwSteps_, clipCoefficient, zerosLike } from "../ops/index.js";
 import { keep, noGrad, type Tensor } from "../tensor/index.js";
 
 export interface AdamWOptions {
@@ -56,18 +56,22 @@ export class AdamW {
               live.map(([, p]) => p.grad!),
               clipNorm,
             );
-      for (const [name, p] of live) {
-        const { m, v } = this.#moments(name, p);
-        adamwStep_(p, p.grad!, m, v, {
+      const moments = live.map(([name, p]) => this.#moments(name, p));
+      adamwSteps_(
+        live.map(([, p]) => p),
+        live.map(([, p]) => p.grad!),
+        moments.map(({ m }) => m),
+        moments.map(({ v }) => v),
+        {
           lr: learningRate,
           beta1: betas[0],
           beta2: betas[1],
           eps,
-          weightDecay: decays(name, p) ? weightDecay : 0,
+          weightDecay: live.map(([name, p]) => (decays(name, p) ? weightDecay : 0)),
           step: this.steps,
           gradScale: clip?.[1],
-        });
-      }
+        },
+      );
       return clip?.[0];
     });
   }

@@ -57,7 +57,7 @@ const backward = kernel(
   "cross_entropy_backward",
 );
 
-const crossEntropyRowsBackward: Operator<
+export const crossEntropyRowsBackward: Operator<
   (grad: Tensor, self: Tensor, target: Tensor, lse: Tensor, ignoreIndex: number) => Tensor
 > = operator({
   schema:

@@ -1,4 +1,4 @@
-// Rotary position embeddings (Su et al., 2021), half-split layout, forward and backward by one kernel.
+// Rotary position embeddings (Su et al., 2021), half-split or interleaved, forward and backward by one kernel.
 
 import { constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
@@ -9,8 +9,11 @@ import { computeDtype, nextPowerOf2 } from "./rows.js";
 const rotate = kernel(
   // biome-ignore format: one line per group
   { x: ptr, y: ptr, cos: ptr, sin: ptr, sb: i32, sh: i32, st: i32, sd: dim, yb: i32, yh: i32, yt: i32, ct: i32, heads: i32, tokens: i32, half: i32,
-    ROWS: constexpr, HALF: constexpr, BACK: constexpr.bool, T: constexpr.dtype },
-  ({ x, y, cos, sin, sb, sh, st, sd, yb, yh, yt, ct, heads, tokens, half, ROWS, HALF, BACK, T }, tl) => {
+    ROWS: constexpr, HALF: constexpr, BACK: constexpr.bool, PAIRS: constexpr.bool, T: constexpr.dtype },
+  (
+    { x, y, cos, sin, sb, sh, st, sd, yb, yh, yt, ct, heads, tokens, half, ROWS, HALF, BACK, PAIRS, T },
+    tl,
+  ) => {
     const z = tl.programId(1);
     const t = tl.col(tl.programId(0) * ROWS + tl.arange(0, ROWS));
     const d = tl.row(tl.arange(0, HALF));
@@ -20,15 +23,17 @@ const rotate = kernel(
     const c = tl.cast(tl.load(cos + t * ct + d, inside, 0), T);
     const s = tl.cast(tl.load(sin + t * ct + d, inside, 0), T);
     const turn = BACK ? -s : s;
-    const a = tl.cast(tl.load(from + d * sd, inside, 0), T);
-    const b = tl.cast(tl.load(from + (d + half) * sd, inside, 0), T);
-    tl.store(to + d, a * c - b * turn, inside);
-    tl.store(to + d + half, b * c + a * turn, inside);
+    const first = PAIRS ? 2 * d : d;
+    const second = PAIRS ? 2 * d + 1 : d + half;
+    const a = tl.cast(tl.load(from + first * sd, inside, 0), T);
+    const b = tl.cast(tl.load(from + second * sd, inside, 0), T);
+    tl.store(to + first, a * c - b * turn, inside);
+    tl.store(to + second, b * c + a * turn, inside);
   },
   "rotary",
 );
 
-function turn(x: Tensor, cos: Tensor, sin: Tensor, back: boolean): Tensor {
+function turn(x: Tensor, cos: Tensor, sin: Tensor, back: boolean, interleaved: boolean): Tensor {
   const [batch, heads, tokens, size] = x.shape as [number, number, number, number];
   const half = size / 2;
   // Heads that stand side by side in memory stay so: what comes before and after reads them as rows.
@@ -40,25 +45,30 @@ function turn(x: Tensor, cos: Tensor, sin: Tensor, back: boolean): Tensor {
   rotate.launch([Math.ceil(tokens / ROWS), batch * heads], {
     x, y, cos, sin, sb: x.strides[0]!, sh: x.strides[1]!, st: x.strides[2]!, sd: x.strides[3]!,
     yb: y.strides[0]!, yh: y.strides[1]!, yt: y.strides[2]!, ct: cos.strides[0]!,
-    heads, tokens, half, ROWS, HALF, BACK: back, T: computeDtype(x.dtype),
+    heads, tokens, half, ROWS, HALF, BACK: back, PAIRS: interleaved, T: computeDtype(x.dtype),
   }); // biome-ignore format: one line per group
   return y;
 }
 
 /**
- * Turns each pair `(x[d], x[d + headDim/2])` by its position's angle.
+ * Turns each pair `(x[d], x[d + headDim/2])` by its position's angle; with `interleaved` the pairs are
+ * `(x[2d], x[2d + 1])`.
  *
+ * @param back turns the other way
  * @param self `[batch, heads, tokens, headDim]`, any strides
  * @param cos, sin `[tokens, headDim / 2]`, rows of consecutive elements
  * @returns `[batch, heads, tokens, headDim]`, the last dimension contiguous; row-major, or laid out as
  *   `[batch, tokens, heads, headDim]` if `self` is
  * @throws RangeError where the shapes do not fit
  */
-export const rotary: Operator<(self: Tensor, cos: Tensor, sin: Tensor, back?: boolean) => Tensor> = operator({
-  schema: "vexil::rotary(Tensor self, Tensor cos, Tensor sin, bool back=False) -> Tensor",
+export const rotary: Operator<
+  (self: Tensor, cos: Tensor, sin: Tensor, back?: boolean, interleaved?: boolean) => Tensor
+> = operator({
+  schema:
+    "vexil::rotary(Tensor self, Tensor cos, Tensor sin, bool back=False, bool interleaved=False) -> Tensor",
   replay: true,
   method: false,
-  run: (self: Tensor, cos: Tensor, sin: Tensor, back: boolean) => {
+  run: (self: Tensor, cos: Tensor, sin: Tensor, back: boolean, interleaved: boolean) => {
     const [, , tokens, size] = self.shape;
     for (const t of [cos, sin])
       if (
@@ -72,12 +82,16 @@ export const rotary: Operator<(self: Tensor, cos: Tensor, sin: Tensor, back?: bo
         throw new RangeError(
           `rotary: needs [batch, heads, tokens, headDim] and tables [tokens, headDim / 2], not ${showShape(self.shape)} and ${showShape(t.shape)}`,
         );
-    return turn(self, cos, sin, back);
+    return turn(self, cos, sin, back, interleaved);
   },
   derivative: {
     save: (args) => [args[1], args[2]] as Tensor[],
-    backward: (ctx, grad) => [rotary(grad, ctx.saved[0]!, ctx.saved[1]!, !ctx.args[3]), null, null],
+    backward: (ctx, grad) => [
+      rotary(grad, ctx.saved[0]!, ctx.saved[1]!, !ctx.args[3], ctx.args[4] as boolean),
+      null,
+      null,
+    ],
   },
   stage: "beta",
-  summary: "Rotary position embedding, half-split layout",
+  summary: "Rotary position embedding, half-split or interleaved pairs",
 });

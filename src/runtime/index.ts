@@ -10,7 +10,7 @@ export * from "./generator.js";
 export * from "./kernel.js";
 export { CaptureError, capture, Graph } from "./graph.js";
 export { type Grid, LaunchError } from "./launch.js";
-export { type Leak, leakReport, trackAllocations } from "./leaks.js";
+export { type Leak, leakReport, leakTable, trackAllocations } from "./leaks.js";
 export { emptyCache, isCapturing, type MemoryStats, memoryStats, resetPeakMemory } from "./pool.js";
 export {
   Profile,

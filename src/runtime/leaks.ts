@@ -65,15 +65,38 @@ export function leakReport(): Leak[] {
   return [...byLine.values()].sort((a, b) => b.bytes - a.bytes);
 }
 
+/** {@link leakReport} as text: a line for each place, at most `most` of them. */
+export function leakTable(most = 20): string {
+  const rows = leakReport();
+  const shown = rows
+    .slice(0, most)
+    .map((r) => `${sizeText(r.bytes)} in ${r.count} (${r.lost} of them lost) at ${r.line}`);
+  if (rows.length > most) shown.push(`and ${rows.length - most} places more`);
+  return shown.length > 0 ? shown.join("\n") : "nothing is held that was allocated while tracking was on";
+}
+
+/** `1.50 GiB`, `0.25 MiB`. */
+export const sizeText = (bytes: number): string =>
+  bytes >= 2 ** 27 ? `${(bytes / 2 ** 30).toFixed(2)} GiB` : `${(bytes / 2 ** 20).toFixed(2)} MiB`;
+
 /** This package's own files do not count as the author's; its tests do. */
 const OWN = /[/\\](?:src|dist)[/\\](?:runtime|tensor|ops|chips|compiler|node)[/\\](?!.*\.test\.[jt]s)/;
 
-/** The innermost line of the stack outside the layers that allocate on somebody's behalf. */
-export function authorLine(): string {
+/** The stack of now, as an error that has not been turned into text yet: that is what costs time. */
+export function stackNow(): Error {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 40;
-  const lines = (new Error().stack ?? "").split("\n").slice(1);
+  const trace = new Error();
   Error.stackTraceLimit = limit;
+  return trace;
+}
+
+/** The innermost line of the stack outside the layers that allocate on somebody's behalf. */
+export const authorLine = (): string => authorLineOf(stackNow());
+
+/** That line of a stack taken earlier. */
+export function authorLineOf(trace: Error): string {
+  const lines = (trace.stack ?? "").split("\n").slice(1);
   const outside =
     lines.find((l) => !OWN.test(l) && !/node:internal|<anonymous>$/.test(l)) ?? lines.at(-1) ?? "?";
   return outside

@@ -2,6 +2,7 @@
 // ordered on a chip, so a buffer may be reused while launches that read it are still waiting.
 
 import { type Chip, type DeviceBuffer, OutOfMemoryError } from "./driver.js";
+import { largestInUse } from "./large.js";
 
 export interface MemoryStats {
   /** Bytes of the buffers that are in use. */
@@ -51,7 +52,7 @@ export class Pool {
     const limit = this.chip.capabilities.maxBufferBytes;
     if (bytes > limit)
       throw new OutOfMemoryError(
-        `a buffer of ${bytes} bytes is too large for the chip ${this.chip.name}: at most ${limit}`,
+        `a buffer of ${bytes} bytes is too large for the chip ${this.chip.name}: at most ${limit}${largestInUse(this.chip)}`,
       );
     const exact = this.chip.capabilities.exactBuffers === true;
     const size = exact ? bytes : Math.min(sizeClass(bytes), limit);
@@ -79,7 +80,7 @@ export class Pool {
         if (!(again instanceof OutOfMemoryError)) throw again;
         throw new OutOfMemoryError(
           `the chip ${this.chip.name} is out of memory: ${size} bytes were asked for, ${this.allocated} bytes ` +
-            `are in use in ${this.count} buffers (${again.message})`,
+            `are in use in ${this.count} buffers (${again.message})${largestInUse(this.chip)}`,
         );
       }
     }

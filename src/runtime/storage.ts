@@ -3,6 +3,7 @@
 
 import type { Chip, DeviceBuffer } from "./driver.js";
 import { forgetAllocation, recordAllocation, trackingAllocations } from "./leaks.js";
+import { forgetLarge, LARGE, type LargeAllocation, noteLarge } from "./large.js";
 import { type Pool, poolOf } from "./pool.js";
 import { recorder } from "./recording.js";
 import { currentScope, type Scope } from "./scope.js";
@@ -13,6 +14,9 @@ export class Storage {
   private readonly pool: Pool;
   /** The scope that will free this, or `null`: only `dispose` does. Managed by `scope.ts`. */
   owner: Scope | null = null;
+
+  /** What an error of missing memory says of it; large ones only. */
+  note: LargeAllocation | undefined;
 
   /** Use {@link allocate}. */
   constructor(
@@ -43,6 +47,7 @@ export class Storage {
     this.owner?.forget();
     this.owner = null;
     this.pool.give(buffer);
+    if (this.note !== undefined) forgetLarge(this.note);
     if (trackingAllocations()) forgetAllocation(this);
   }
 
@@ -73,6 +78,7 @@ export function allocate(chip: Chip, bytes: number): Storage {
   const storage = new Storage(chip, bytes, pool);
   if (scope !== null) scope.own(storage);
   if (recorder !== null) recorder.allocated(storage);
+  if (bytes >= LARGE) storage.note = noteLarge(chip, bytes);
   if (trackingAllocations()) recordAllocation(storage);
   return storage;
 }

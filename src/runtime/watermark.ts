@@ -2,7 +2,7 @@
 // lines, before the machine runs out. Inside a scope memory is freed at its end, so only the driver limits it.
 
 import { OutOfMemoryError, type Chip } from "./driver.js";
-import { authorLine } from "./leaks.js";
+import { authorLine, sizeText } from "./leaks.js";
 import { env, memoryBytes } from "./platform.js";
 import type { Pool } from "./pool.js";
 
@@ -58,12 +58,9 @@ export function checkWatermark(chip: Chip, pool: Pool, bytes: number): void {
   if (after <= watch.limit) return;
   const top = [...watch.lines].sort((a, b) => b[1] - a[1]).slice(0, 5);
   throw new MemoryLimitError(
-    `${gib(pool.inUse)} are in use on the chip ${chip.name} and ${bytes} bytes more were asked for outside any ` +
-      `scope; the limit is ${gib(watch.limit)}. Put the work into scope(() => …), dispose what is no longer ` +
+    `${sizeText(pool.inUse)} are in use on the chip ${chip.name} and ${bytes} bytes more were asked for outside any ` +
+      `scope; the limit is ${sizeText(watch.limit)}. Put the work into scope(() => …), dispose what is no longer ` +
       "needed, or raise VEXIL_MEMORY_LIMIT. Allocated outside a scope:" +
-      top.map(([l, n]) => `\n  ${gib(n)} at ${l}`).join(""),
+      top.map(([l, n]) => `\n  ${sizeText(n)} at ${l}`).join(""),
   );
 }
-
-const gib = (bytes: number): string =>
-  bytes >= 2 ** 27 ? `${(bytes / 2 ** 30).toFixed(2)} GiB` : `${(bytes / 2 ** 20).toFixed(2)} MiB`;

@@ -97,6 +97,8 @@ export class Tensor implements KernelBuffer {
     this.counter = init.counter ?? { value: 0, writer: "" };
     this.gradVersion = this.counter.value;
     this.isInference = isInferenceMode();
+    const { note } = init.storage;
+    if (note !== undefined && note.what === "") note.what = `${init.dtype} [${init.shape.join(", ")}]`;
   }
 
   get [KERNEL_BUFFER](): true {
