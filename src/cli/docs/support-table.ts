@@ -647,6 +647,7 @@ export const SUPPORT: Readonly<Record<string, string>> = {
   "vexil::add_rms_norm_backward": "",
   "vexil::attention_kernels": "",
   "vexil::attention_kernels_backward": "",
+  "vexil::cache_write_": "",
   "vexil::clip_coefficient": "",
   "vexil::cross_entropy_rows": "",
   "vexil::cross_entropy_rows_backward": "",
