@@ -26,6 +26,29 @@ need() {
   fi
 }
 
+# What kernels for other processors need: cross compilers, their C libraries, user-mode emulation.
+need_emulation() {
+  need aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu riscv64-linux-gnu-gcc=gcc-riscv64-linux-gnu qemu-aarch64=qemu-user
+  for pair in aarch64-linux-gnu=libc6-dev-arm64-cross riscv64-linux-gnu=libc6-dev-riscv64-cross; do
+    [ -d "/usr/${pair%%=*}/lib" ] && continue
+    { [ "$(id -u)" = 0 ] && apt-get install -y -qq --no-install-recommends "${pair##*=}" >/dev/null; } || echo "not installed: ${pair##*=}"
+  done
+}
+
+# Runs test files on the cpu chip's kernels for another processor, under emulation: `emulated arm64 aarch64 FILE...`.
+emulated() {
+  local name="$1" arch="$2"
+  shift 2
+  for tool in "$arch-linux-gnu-gcc" "qemu-$arch"; do
+    command -v "$tool" >/dev/null 2>&1 && continue
+    echo "skipped: the kernel language on $name (missing: $tool)"
+    skipped=$((skipped + 1))
+    return 0
+  done
+  check "the kernel language on $name, emulated" env VEXIL_TEST_CHIPS="$name" VEXIL_TEST_MODULES="test/emulated/$name.ts" \
+    npx vitest run --reporter=dot "$@"
+}
+
 # Runs one check and counts it as a test.
 check() {
   local name="$1"

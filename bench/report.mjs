@@ -10,6 +10,7 @@ const TITLES = {
   attention: "Attention",
   sort: "Sorting",
   tiny: "The cost of a tiny operator",
+  host: "An eager operator on the host, layer by layer",
   compile: "Compiling a new kernel",
   start: "The second start",
   launch: "A cached launch",

@@ -19,6 +19,7 @@ const SUITES = [
   "attention",
   "sort",
   "tiny",
+  "host",
   "compile",
   "start",
   "launch",

@@ -66,7 +66,8 @@ function lastLevelCache(): number {
   return 32 * 1024 ** 2;
 }
 
-function capabilities(threads: number): Capabilities {
+/** What every chip that runs these kernels can do. */
+export function capabilities(threads: number): Capabilities {
   return {
     syncRead: true,
     f64: true,

@@ -53,6 +53,21 @@ const PROCESSORS = [
   { name: "riscv64", triple: "riscv64-linux-gnu", emulator: "qemu-riscv64" },
 ] as const;
 
+export type Processor = (typeof PROCESSORS)[number];
+export const processorOf = (name: string): Processor => PROCESSORS.find((p) => p.name === name)!;
+
+/** The cross compiler of a processor, as the chip describes its own. */
+export function crossCompiler(name: string): Compiler {
+  const before = process.env["VEXIL_CC"];
+  process.env["VEXIL_CC"] = `${processorOf(name).triple}-gcc`;
+  try {
+    return openCompiler();
+  } finally {
+    if (before === undefined) delete process.env["VEXIL_CC"];
+    else process.env["VEXIL_CC"] = before;
+  }
+}
+
 const has = (command: string): boolean => spawnSync(command, ["--version"]).status === 0;
 
 /** The foreign processors, and what each needs. */
@@ -69,18 +84,11 @@ export const emulated: readonly Emulated[] = PROCESSORS.map(({ name, triple, emu
 export class Emulator {
   private readonly folder = mkdtempSync(join(tmpdir(), "vexil-emulated-"));
   readonly compiler: Compiler;
-  private readonly processor: (typeof PROCESSORS)[number];
+  private readonly processor: Processor;
 
   constructor(name: string) {
-    this.processor = PROCESSORS.find((p) => p.name === name)!;
-    const before = process.env["VEXIL_CC"];
-    process.env["VEXIL_CC"] = `${this.processor.triple}-gcc`;
-    try {
-      this.compiler = openCompiler();
-    } finally {
-      if (before === undefined) delete process.env["VEXIL_CC"];
-      else process.env["VEXIL_CC"] = before;
-    }
+    this.processor = processorOf(name);
+    this.compiler = crossCompiler(name);
     const args = ["-O1", "-Wall", "-Werror", "-o", join(this.folder, "run"), "-x", "c", "-", "-ldl"];
     const made = spawnSync(this.compiler.path, args, { input: RUNNER_C, encoding: "utf8" });
     if (made.status !== 0) throw new Error(`the runner does not compile: ${made.stderr}`);

@@ -1,0 +1,5 @@
+// The cpu chip's kernels for riscv64 as a chip of its own: named in VEXIL_TEST_MODULES, every suite runs on it.
+
+import { emulatedEntry } from "../../src/chips/cpu/testing-emulated-chip.js";
+
+export const entry = emulatedEntry("riscv64");
