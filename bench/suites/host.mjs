@@ -69,26 +69,26 @@ export async function run(bench) {
     ]);
   }
 
-  // Additions hand their gradient on: what is left is the engine's own work.
+  // Additions hand their gradient on: what is left is the engine's own work. The product makes the leaf's gradient.
   const chain = () => {
-    let t = w;
-    for (let i = 0; i < DEPTH; i++) t = vexil.add(t, y);
+    let t = vexil.mul(w, y);
+    for (let i = 1; i < DEPTH; i++) t = vexil.add(t, y);
     return t;
+  };
+  const backwards = () => {
+    backward([chain()], [seed]);
+    w.grad = null;
   };
   const done = launchingNothing(chip);
   const seed = make(data[1], false);
-  for (let i = 0; i < WARM / DEPTH; i++) vexil.scope(() => backward([chain()], [seed]));
+  for (let i = 0; i < WARM / DEPTH; i++) vexil.scope(backwards);
   const got = await bench.compare(
     [
       { name: "forward", each: DEPTH, once: () => vexil.scope(() => void chain()) },
       {
         name: "both",
         each: DEPTH,
-        once: () =>
-          vexil.scope(() => {
-            backward([chain()], [seed]);
-            w.grad = null;
-          }),
+        once: () => vexil.scope(backwards),
       },
     ],
     { rest: false },
