@@ -11,9 +11,8 @@ import { defOf } from "./values.js";
 
 /** Accumulators for a sum along the vectorised axis: enough to hide the latency of adding. */
 const SUMS = 8;
-/** Terms added to a result in the frame between loading and storing it. */
+/** Terms added to two rows of results in the frame between loading and storing them: the rows share what is loaded for a term. */
 const TERMS = 4;
-/** Rows that share such terms. */
 const ROWS = 2;
 
 interface Load {
@@ -107,7 +106,11 @@ function factorsOf(nest: Nest): number[] {
   } else if (free.length > 0) {
     factors[reduced] = TERMS;
     factors[free[0]!] = ROWS;
-  } else factors[reduced] = TERMS;
+  } else {
+    // One row: its terms are rows of a matrix that is read once. The more of them are read side by side, the more of the
+    // matrix is on its way from memory at once; an element for each stands in half of the registers.
+    factors[reduced] = Math.min(nest.code.unit.shape.registers / 2, nest.space[reduced]!);
+  }
   const fixed = splitAxes(nest);
   return factors.map((f, a) => (fixed & (1 << a) || nest.space[a]! % f !== 0 ? 1 : f));
 }
