@@ -21,8 +21,8 @@ const bench = {
   set,
   cacheBytes: cacheBytes(),
   compare: (sides, options) => compare(sides, set, options),
-  /** As `compare`, with settings of one's own and no rests. */
-  compareWith: (sides, own) => compare(sides, own, { rest: false }),
+  /** As `compare`, with settings of one's own; rests only if they have any. */
+  compareWith: (sides, own) => compare(sides, own, { rest: own.restMs > 0 }),
   /** The operators to measure; undefined for all. */
   only: job.only ? new Set(job.only) : undefined,
   /** Sends one row; `suite`, `chip` and `threads` are filled in. */
