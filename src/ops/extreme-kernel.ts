@@ -28,10 +28,13 @@ const search = kernel(
       const raw = tl.cast(tl.load(base + (UNIT ? r : r * sr), mask, 0), T);
       const v = tl.where(mask, raw, INIT);
       const top = MAX ? tl.max(v, 1, { propagateNan: true }) : tl.min(v, 1, { propagateNan: true });
-      const at = MAX ? tl.argmax(v, 1, { propagateNan: true }) : tl.argmin(v, 1, { propagateNan: true });
       const better = (MAX ? top > best : top < best) || (tl.isnan(top) && !tl.isnan(best));
-      where = tl.where(better, j + at, where);
-      best = tl.where(better, top, best);
+      // Few blocks hold a new extreme: only they are searched for its place.
+      if (tl.any(better, 0)) {
+        const at = MAX ? tl.argmax(v, 1, { propagateNan: true }) : tl.argmin(v, 1, { propagateNan: true });
+        where = tl.where(better, j + at, where);
+        best = tl.where(better, top, best);
+      }
     }
     tl.store(values + part * K + k, best, inside);
     if (FROM) tl.store(indices + part * K + k, tl.load(from + where * K + k, inside, 0), inside);

@@ -44,7 +44,8 @@ const forward = kernel(
       const at = base + (UNIT ? c : c * inner);
       const v = tl.where(mask, tl.cast(tl.load(x + at, mask, 0), T), -Infinity);
       const shifted = v - tl.max(v, 1, { keepDims: true });
-      const e = tl.where(mask, tl.exp(shifted), 0);
+      // Outside of the mask this is e to the power of -Infinity: 0 (of a row that is -Infinity everywhere NaN, as all of it).
+      const e = tl.exp(shifted);
       const sum = tl.sum(e, 1, { keepDims: true });
       tl.store(y + at, LOG ? shifted - tl.log(sum) : e * (1 / sum), mask, {
         cache: STREAM ? "streaming" : "all",

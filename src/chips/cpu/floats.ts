@@ -84,8 +84,8 @@ export function extreme(u: Unit, op: "min" | "max", kind: FloatKind, lanes: numb
     if (lanes === 1) return `${head}{return a${less}b||a!=a?a:b;}`;
     const M = u.type(intOf(kind), lanes);
     const bits = x86Bits(u, kind, lanes);
-    if (bits === 128 || bits === 256) {
-      const smaller = `__builtin_ia32_${op}${ps(kind)}${width(bits)}(a,b)`;
+    if (bits) {
+      const smaller = x86Extreme(op, kind, bits)("a", "b");
       return `${head}{${M} n=(${M})(a!=a),x=(${M})a,y=(${M})${smaller};return (${F})${blend("n", "x", "y")};}`;
     }
     return (
@@ -96,7 +96,20 @@ export function extreme(u: Unit, op: "min" | "max", kind: FloatKind, lanes: numb
 }
 
 /** The instruction for the smaller or larger of a number and a vector: where the vector is NaN, it gives its second operand. */
-export function extremeWith(u: Unit, op: "min" | "max", kind: FloatKind, lanes: number): string | undefined {
+export function extremeWith(
+  u: Unit,
+  op: "min" | "max",
+  kind: FloatKind,
+  lanes: number,
+): ((number: string, vector: string) => string) | undefined {
   const bits = lanes === 1 ? 0 : x86Bits(u, kind, lanes);
-  return bits === 128 || bits === 256 ? `__builtin_ia32_${op}${ps(kind)}${width(bits)}` : undefined;
+  return bits ? x86Extreme(op, kind, bits) : undefined;
 }
+
+/** The instruction that gives its second operand where one of the two is NaN. */
+const x86Extreme =
+  (op: "min" | "max", kind: FloatKind, bits: number) =>
+  (a: string, b: string): string =>
+    bits === 512
+      ? `__builtin_ia32_${op}${ps(kind)}512_mask(${a},${b},${b},-1,4)`
+      : `__builtin_ia32_${op}${ps(kind)}${width(bits)}(${a},${b})`;

@@ -302,7 +302,7 @@ class FormPrinter {
       case "max": {
         const fixed = args.findIndex((x) => typeof x !== "object" && !Number.isNaN(Number(x)));
         const direct = fixed < 0 ? undefined : extremeWith(u, op, kind as "f32" | "f64", lanes);
-        if (direct) return `${direct}(${arg(fixed)},${arg(1 - fixed)})`;
+        if (direct) return direct(arg(fixed), arg(1 - fixed));
         return `${extreme(u, op, kind as "f32" | "f64", lanes)}(${arg(0)},${arg(1)})`;
       }
       case "fma":
