@@ -41,16 +41,17 @@ const TINY_BLOCK = 64;
 /** An innermost dimension shorter than this is walked by linear index. */
 const SHORT_ROW = 16;
 /**
- * Blocks and rows where operands are dense along different dimensions. Few columns: the lines that a strided operand
- * touches must stay in the cache until the next row comes by, also where strides are powers of two.
+ * Blocks and rows where operands are dense along different dimensions: such a tile and what is read for it fit into the
+ * first cache of a processor, and its rows are several lines long. Programs of few elements have fewer columns.
  */
-const TURNED_BLOCK = 16;
 const TURNED_ROWS = 64;
+const TURNED_BLOCK = 64;
+const TURNED_BLOCK_SMALL = 16;
 /** Larger launches are split, so that element numbers stay below 2^31. */
 const MAX_ELEMENTS = 2 ** 30;
 
 const STEP_CODE: Readonly<Record<Step, number>> = { zero: 0, unit: 1, any: 2 };
-const LAYOUT_CODE: Readonly<Record<Layout, number>> = { flat: 0, linear: 1, rows: 2 };
+const LAYOUT_CODE: Readonly<Record<Layout, number>> = { flat: 0, linear: 1, rows: 2, turned: 3 };
 const DTYPE_CODE: Readonly<Record<DType, number>> = {
   bool: 0, u8: 1, i8: 2, i16: 3, i32: 4, i64: 5, f32: 6, f64: 7, f16: 8, bf16: 9, u16: 10, u32: 11, u64: 12, f8e4m3: 13, f8e5m2: 14,
 }; // biome-ignore format: a table
@@ -65,6 +66,8 @@ interface Ready {
 const walk = new Walk();
 const operands: Tensor[] = [];
 const steps: Step[] = [];
+/** For `turned`: the operands' strides along the last dimension but one. */
+const rowSteps: Step[] = [];
 /** Of the launch that is being made: whether its results go past the caches. */
 let stream = false;
 
@@ -72,6 +75,8 @@ let stream = false;
 export class PointwiseKernel {
   private readonly variants = new Map<number, Ready>();
   private readonly replays = new Replays((...inputs) => this.fresh(inputs as Input[]));
+  /** Those of layout `turned`, by the steps along the rows first: all of it would not fit one number. */
+  private readonly turned = new Map<number, Map<number, Ready>>();
   readonly name: string;
 
   constructor(readonly spec: PointwiseSpec) {
@@ -164,6 +169,7 @@ export class PointwiseKernel {
     // Tiles have powers of two as dimensions.
     const per = 1 << (31 - Math.clz32(out.storage.chip.capabilities.elementsPerProgram));
     steps.length = 0;
+    rowSteps.length = 0;
     if (flat) {
       for (let k = 0; k < operands.length; k++) steps.push("unit");
       this.launchFlat(inputs, outputs, common, numel, per);
@@ -237,20 +243,24 @@ export class PointwiseKernel {
     const rank = Math.max(2, walk.rank);
     const lead = rank - walk.rank;
     const inner = walk.sizes[walk.rank - 1]!;
-    let turned = false;
+    let dense = -1;
     for (let k = 0; k < operands.length; k++) {
       const s = walk.strides[k]![walk.rank - 1]!;
-      steps.push(s === 0 ? "zero" : s === 1 ? "unit" : "any");
-      turned ||= s !== 0 && s !== 1 && isTurned(k, Math.abs(s));
+      steps.push(stepOf(s));
+      if (dense < 0 && s !== 0 && s !== 1) dense = denserDim(k, Math.abs(s));
     }
-    const { kernel, names, args } = this.variant("rows", rank, inputs, outputs, common, turned);
-    const block = turned ? TURNED_BLOCK : inner <= 128 ? 128 : Math.min(per, 2048);
-    const rows = turned ? TURNED_ROWS : Math.max(1, per / block);
+    if (dense >= 0) {
+      this.launchTurned(inputs, outputs, common, dense, per);
+      return;
+    }
+    const { kernel, names, args } = this.variant("rows", rank, inputs, outputs, common);
+    const block = inner <= 128 ? 128 : Math.min(per, 2048);
+    const rows = Math.max(1, per / block);
     const outer = n / inner;
     const blocks = Math.ceil(inner / block);
     const groups = Math.ceil(outer / rows);
     args[names.sizes[0]!] = inner;
-    args[names.sizes[1]!] = turned ? groups : blocks;
+    args[names.sizes[1]!] = blocks;
     args[names.sizes[2]!] = outer;
     for (let d = 1; d < rank - 1; d++) args[names.sizes[d + 2]!] = walk.sizes[d - lead]!;
     for (let k = 0; k < operands.length; k++) {
@@ -263,6 +273,47 @@ export class PointwiseKernel {
     release(names, args);
   }
 
+  /** `dense`: the dimension along which some operand is denser than along the innermost one. */
+  private launchTurned(
+    inputs: readonly Input[],
+    outputs: readonly Tensor[],
+    common: DType,
+    dense: number,
+    per: number,
+  ): void {
+    walk.moveBeforeLast(dense);
+    const { rank } = walk;
+    for (let k = 0; k < operands.length; k++) rowSteps.push(stepOf(walk.strides[k]![rank - 2]!));
+    const { kernel, names, args } = this.variant("turned", rank, inputs, outputs, common);
+    const block = per >= TURNED_ROWS * TURNED_BLOCK ? TURNED_BLOCK : TURNED_BLOCK_SMALL;
+    const inner = walk.sizes[rank - 1]!;
+    const outer = walk.sizes[rank - 2]!;
+    const blocks = Math.ceil(inner / block);
+    const groups = Math.ceil(outer / TURNED_ROWS);
+    args[names.sizes[0]!] = inner;
+    args[names.sizes[1]!] = blocks;
+    args[names.sizes[2]!] = outer;
+    args[names.sizes[3]!] = groups;
+    let programs = blocks * groups;
+    for (let d = 0; d < rank - 2; d++) {
+      programs *= walk.sizes[d]!;
+      if (d > 0) args[names.sizes[d + 3]!] = walk.sizes[d]!;
+    }
+    for (let k = 0; k < operands.length; k++) {
+      const list = names.strides[k]!;
+      let at = 0;
+      for (let d = 0; d < rank; d++) {
+        if (d === rank - 2 && rowSteps[k] !== "any") continue;
+        if (d === rank - 1 && steps[k] !== "any") continue;
+        args[list[at++]!] = walk.strides[k]![d]!;
+      }
+    }
+    args["BLOCK"] = block;
+    args["ROWS"] = TURNED_ROWS;
+    kernel.launch([programs], args);
+    release(names, args);
+  }
+
   /** The kernel for a layout, with inputs and outputs filled into its arguments. */
   private variant(
     layout: Layout,
@@ -270,9 +321,8 @@ export class PointwiseKernel {
     inputs: readonly Input[],
     outputs: readonly Tensor[],
     common: DType,
-    turned = false,
   ): Ready {
-    let key = (LAYOUT_CODE[layout] + (turned ? 4 : 0) + (stream ? 8 : 0)) * 64 + rank;
+    let key = (LAYOUT_CODE[layout] + (stream ? 4 : 0)) * 64 + rank;
     let tensor = 0;
     for (let i = 0; i < inputs.length; i++) {
       const x = inputs[i]!;
@@ -281,10 +331,11 @@ export class PointwiseKernel {
       key = (key * 16 + DTYPE_CODE[this.computeOf(i, x, common)]) * 4 + step;
     }
     for (let i = 0; i < outputs.length; i++) key = key * 4 + STEP_CODE[steps[tensor++] ?? "any"];
-    let ready = this.variants.get(key);
+    const variants = layout === "turned" ? this.turnedVariants() : this.variants;
+    let ready = variants.get(key);
     if (ready === undefined) {
-      ready = this.prepare(layout, rank, inputs, outputs, common, turned);
-      this.variants.set(key, ready);
+      ready = this.prepare(layout, rank, inputs, outputs, common);
+      variants.set(key, ready);
     }
     const { names, args } = ready;
     for (let i = 0; i < inputs.length; i++) {
@@ -296,6 +347,17 @@ export class PointwiseKernel {
     }
     for (let i = 0; i < outputs.length; i++) args[names.outputs[i]!] = outputs[i];
     return ready;
+  }
+
+  private turnedVariants(): Map<number, Ready> {
+    let key = 0;
+    for (let k = 0; k < rowSteps.length; k++) key = key * 4 + STEP_CODE[rowSteps[k]!];
+    let variants = this.turned.get(key);
+    if (variants === undefined) {
+      variants = new Map();
+      this.turned.set(key, variants);
+    }
+    return variants;
   }
 
   /** Comparisons with narrow floats first round a number to their dtype, as they do a tensor. */
@@ -310,16 +372,15 @@ export class PointwiseKernel {
     inputs: readonly Input[],
     outputs: readonly Tensor[],
     common: DType,
-    turned: boolean,
   ): Ready {
     const source = new PointwiseSource({
       fn: this.spec.fn,
       layout,
       rank,
-      turned,
       stream,
       outputs: outputs.length,
       steps: layout === "linear" ? operands.map(() => "any" as const) : steps.slice(),
+      rowSteps: rowSteps.slice(),
       inputs: inputs.map((x, i): InputSpec => {
         const compute = this.computeOf(i, x, common);
         return { compute, scalar: x instanceof Tensor ? null : scalarParam(compute) };
@@ -348,11 +409,18 @@ export class PointwiseKernel {
   }
 }
 
-/** Whether operand `k` of the walk is denser along another dimension than along the innermost one. */
-function isTurned(k: number, inner: number): boolean {
+const stepOf = (stride: number): Step => (stride === 0 ? "zero" : stride === 1 ? "unit" : "any");
+
+/** The dimension along which operand `k` of the walk is densest, if that is not the innermost one, of step `inner`; else -1. */
+function denserDim(k: number, inner: number): number {
   const strides = walk.strides[k]!;
-  for (let d = 0; d < walk.rank - 1; d++) if (strides[d] !== 0 && Math.abs(strides[d]!) < inner) return true;
-  return false;
+  let dim = -1;
+  let least = inner;
+  for (let d = 0; d < walk.rank - 1; d++) {
+    const s = Math.abs(strides[d]!);
+    if (s !== 0 && s < least) [dim, least] = [d, s];
+  }
+  return dim;
 }
 
 /** Lets go of tensors: the arguments object outlives the launch, tensors must not live with it. */

@@ -46,6 +46,16 @@ export class Walk {
     this.rank = rank;
   }
 
+  /** Moves a dimension to the last place but one; the others keep their order. */
+  moveBeforeLast(dim: number): void {
+    const to = this.rank - 2;
+    for (const list of [this.sizes, ...this.strides]) {
+      const x = list[dim]!;
+      list.copyWithin(dim, dim + 1, to + 1);
+      list[to] = x;
+    }
+  }
+
   /** Whether every operand steps evenly from dimension `d` into the merged dimension `at`. */
   private follows(operands: readonly Strided[], d: number, n: number, ndim: number, at: number): boolean {
     for (let k = 0; k < operands.length; k++)

@@ -15,7 +15,7 @@ import type { ScalarFunction } from "../../compiler/lang/index.js";
 import type { KernelSource, ParamSpec, Specialization } from "../../compiler/source.js";
 
 /** Part of every content key: raise it when the same variant builds other IR. */
-const VERSION = 2;
+const VERSION = 3;
 
 /**
  * How a launch walks its operands.
@@ -23,8 +23,10 @@ const VERSION = 2;
  * - `linear`: the program's elements are numbered, and each number is split into coordinates: small problems and
  *   short innermost dimensions. All strides are arguments.
  * - `rows`: blocks of ROWS x BLOCK elements; only rows are split into coordinates.
+ * - `turned`: the same, but the rows of a block are neighbours along the last dimension but one, along which some operand
+ *   is dense; the dimensions before it are split into coordinates. Programs follow one another down the rows.
  */
-export type Layout = "flat" | "linear" | "rows";
+export type Layout = "flat" | "linear" | "rows" | "turned";
 
 /** An operand's stride along the innermost dimension, where the layout compiles it in. */
 export type Step = "zero" | "unit" | "any";
@@ -41,12 +43,12 @@ export interface Variant {
   readonly inputs: readonly InputSpec[];
   readonly outputs: number;
   readonly layout: Layout;
-  /** Dimensions of `linear` and `rows`. */
+  /** Dimensions of `linear`, `rows` and `turned`. */
   readonly rank: number;
-  /** For each tensor operand, inputs before outputs: its innermost stride (`flat`, `rows`). */
+  /** For each tensor operand, inputs before outputs: its innermost stride (`flat`, `rows`, `turned`). */
   readonly steps: readonly Step[];
-  /** `rows`: programs are numbered down the rows first, as operands like it that are dense along them. */
-  readonly turned: boolean;
+  /** `turned`: for each tensor operand its stride along the rows. */
+  readonly rowSteps: readonly Step[];
   /** Results go past the caches. */
   readonly stream: boolean;
 }
@@ -56,7 +58,10 @@ export interface ParamNames {
   /** One for each input: a tensor or a number. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  /** Sizes: `flat` n; `linear` n and those of dimensions 1…; `rows` inner, blocks (row groups if `turned`), outer and those of 1…rank-2. */
+  /**
+   * Sizes: `flat` n; `linear` n and those of dimensions 1…; `rows` inner, blocks, outer and those of 1…rank-2; `turned`
+   * inner, blocks, outer (of dimension rank-2), row groups and those of 1…rank-3.
+   */
   readonly sizes: readonly string[];
   /** For each tensor operand the strides that are arguments, outermost first. */
   readonly strides: readonly (readonly string[])[];
@@ -76,11 +81,18 @@ export function paramNames(v: Variant): ParamNames {
       ? ["n"]
       : v.layout === "linear"
         ? ["n", ...middle(1, v.rank)]
-        : ["inner", "blocks", "outer", ...middle(1, v.rank - 1)];
+        : v.layout === "rows"
+          ? ["inner", "blocks", "outer", ...middle(1, v.rank - 1)]
+          : ["inner", "blocks", "outer", "groups", ...middle(1, v.rank - 2)];
   const strides = tensors.map((name, k) => {
     if (v.layout === "flat") return [];
-    const dims = v.layout === "rows" && v.steps[k] !== "any" ? v.rank - 1 : v.rank;
-    return Array.from({ length: dims }, (_, d) => `${name}_${d}`);
+    const all = Array.from({ length: v.rank }, (_, d) => `${name}_${d}`);
+    if (v.layout === "linear") return all;
+    const known = (d: number): boolean =>
+      d === v.rank - 1
+        ? v.steps[k] !== "any"
+        : v.layout === "turned" && d === v.rank - 2 && v.rowSteps[k] !== "any";
+    return all.filter((_, d) => !known(d));
   });
   return { inputs, outputs, sizes, strides };
 }
@@ -97,7 +109,7 @@ export class PointwiseSource implements KernelSource {
     this.name = v.fn.name;
     const names = paramNames(v);
     this.names = names;
-    const blocks = v.layout === "rows" ? ["BLOCK", "ROWS"] : ["BLOCK"];
+    const blocks = v.layout === "rows" || v.layout === "turned" ? ["BLOCK", "ROWS"] : ["BLOCK"];
     this.params = [
       ...names.inputs.map((name, i): ParamSpec => {
         const dtype = v.inputs[i]!.scalar;
@@ -116,7 +128,8 @@ export class PointwiseSource implements KernelSource {
       v.rank,
       v.outputs,
       v.steps.join(),
-      `${v.turned ? "turned" : ""}${v.stream ? "stream" : ""}`,
+      v.rowSteps.join(),
+      v.stream ? "stream" : "",
       v.inputs.map((x) => `${x.compute}${x.scalar === null ? "" : `:${x.scalar}`}`).join(),
     ].join(" ");
   }
@@ -134,8 +147,14 @@ export class PointwiseSource implements KernelSource {
     const args = new Map(func.body.args.map((v, i) => [func.paramNames[i]!, v]));
     const block = constants.get("BLOCK")!;
     const at = new Place(new Builder(func.body), this.variant, this.names, args);
+    const { layout } = this.variant;
+    const rows = constants.get("ROWS")!;
     const { offsets, mask, shape } =
-      this.variant.layout === "rows" ? at.rows(block, constants.get("ROWS")!) : at.line(block);
+      layout === "rows"
+        ? at.rows(block, rows)
+        : layout === "turned"
+          ? at.turned(block, rows)
+          : at.line(block);
     this.body(at.b, func, args, offsets, mask, shape);
     verify(func);
     return func;
@@ -249,18 +268,15 @@ class Place {
     return { offsets: names.strides.map((s) => this.offset(coordinates, s, shape)), mask, shape };
   }
 
-  /**
-   * Programs are numbered block by block along the innermost dimension, then row group by row group; turned, the other
-   * way round.
-   */
+  /** Programs are numbered block by block along the innermost dimension, then row group by row group. */
   rows(block: number, rows: number): Spot {
     const { b, variant, names } = this;
     const { rank } = variant;
     const id = b.value("programId", [], { axis: 0 });
     const blocks = this.arg("blocks");
     const [slow, fast] = [b.value("div", [id, blocks]), b.value("rem", [id, blocks])];
-    const group = variant.turned ? fast : slow;
-    const start = b.value("mul", [variant.turned ? slow : fast, b.constant(block, "i32")]);
+    const group = slow;
+    const start = b.value("mul", [fast, b.constant(block, "i32")]);
     const column = this.op("add", start, this.range(block), [block]);
     const inside = this.below(column, this.arg("inner"), [block]);
     const line = rows === 1 ? [] : [rows];
@@ -287,5 +303,40 @@ class Place {
     if (rows === 1) return { offsets, mask: inside, shape };
     const rowInside = this.below(row, this.arg("outer"), line);
     return { offsets, mask: b.value("and", [down(rowInside), across(inside)]), shape };
+  }
+
+  /** Programs are numbered by row groups, then by blocks, then by the dimensions before. */
+  turned(block: number, rows: number): Spot {
+    const { b, variant, names } = this;
+    const { rank } = variant;
+    const shape = [rows, block];
+    const groups = this.arg("groups");
+    const blocks = this.arg("blocks");
+    const id = b.value("programId", [], { axis: 0 });
+    const rest = b.value("div", [id, groups]);
+    const line = (group: Value, n: number): Value =>
+      this.op("add", b.value("mul", [group, b.constant(n, "i32")]), this.range(n), [n]);
+    const down = (v: Value): Value =>
+      b.value("broadcast", [b.value("expandDims", [v], { axis: 1 })], { shape });
+    const across = (v: Value): Value =>
+      b.value("broadcast", [b.value("expandDims", [v], { axis: 0 })], { shape });
+    const row = line(b.value("rem", [id, groups]), rows);
+    const column = line(b.value("rem", [rest, blocks]), block);
+    const before = this.split(b.value("div", [rest, blocks]), rank - 2, (d) => `size${d}`, []);
+    const offsets = names.strides.map((strides, k) => {
+      const left = strides.slice(rank - 2);
+      const term = (v: Value, step: Step, n: number): Value =>
+        step === "zero"
+          ? b.constant(0, "i32", [n])
+          : step === "unit"
+            ? v
+            : this.op("mul", v, this.arg(left.shift()!), [n]);
+      const base = this.offset(before, strides.slice(0, rank - 2), []);
+      const along = this.op("add", base, term(row, variant.rowSteps[k]!, rows), [rows]);
+      return b.value("add", [down(along), across(term(column, variant.steps[k]!, block))]);
+    });
+    const inside = across(this.below(column, this.arg("inner"), [block]));
+    const rowInside = down(this.below(row, this.arg("outer"), [rows]));
+    return { offsets, mask: b.value("and", [rowInside, inside]), shape };
   }
 }

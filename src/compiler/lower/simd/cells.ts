@@ -70,6 +70,8 @@ export function assignCells(
 /** Whether whole-tile readers of a matrix are all `dot`s that take it in either layout. */
 function hasFreeLayout(plan: BlockPlan, v: Value): boolean {
   const op = defOf(v);
+  // A staged tile is turned while it is written, and then read along its rows.
+  if (plan.staged.has(v)) return false;
   if (!op || !isLazy(op) || squeeze(shapeOf(v)).length !== 2 || shapeOf(v).length !== 2) return false;
   return (plan.demands.get(v) ?? []).every((d) => {
     if (d.map) return true;

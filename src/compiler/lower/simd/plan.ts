@@ -4,9 +4,13 @@
 
 import type { Block, Op, Value } from "../../ir/index.js";
 import { opDef, walk } from "../../ir/index.js";
+import { Affine } from "./affine.js";
 import { isScalarValue, shapeOf, squeeze } from "./kinds.js";
 import { type AxisMap, identityMap, type Ids, isView, mapKey, operandMap } from "./maps.js";
 import { type Costs, defOf, elementOperands, isLazy } from "./values.js";
+
+/** Axes of fewer elements are not worth a detour through the frame. */
+const TURNED = 16;
 
 export type Root =
   /** `store`, `atomic`, `atomicCas`. */
@@ -56,6 +60,8 @@ export class BlockPlan {
   readonly demands = new Map<Value, Demand[]>();
   /** Tiles that must be in the frame whoever else needs them. */
   readonly forced = new Set<Value>();
+  /** Loads that bring a tile into the frame in the order of memory, because its reader walks along another axis. */
+  readonly staged = new Set<Value>();
   /** The step after which a load must have happened: the first effect behind it. */
   readonly deadlines = new Map<Value, number>();
   /** Copies of the values that the block yields, by position. */
@@ -222,6 +228,7 @@ export class BlockPlan {
     const places = tiles.filter((v) => !isScalarValue(v));
     const own: Access = { buffer, place: mapKey(this.ids.of(tiles[0]!), map), write: true };
     this.forceOverlapping(places, map, own);
+    if (op.opcode === "store") this.stageTurned(places, map);
     const from = Math.max(this.maxReady(tiles), this.loadReady, this.lastEffect?.at ?? 0);
     const atomic = op.opcode !== "store";
     const step = this.place(
@@ -250,6 +257,43 @@ export class BlockPlan {
       for (const x of elementOperands(op)) if (x.type.kind === "tile") visit(x, inner);
       if (op.opcode !== "load" || op.operands[0] !== own.buffer) return;
       if (mapKey(this.ids.of(op.operands[1]!), m) === own.place) return;
+      const home = this.force(v);
+      this.ready.set(v, home + 1);
+      this.loadReady = Math.max(this.loadReady, home + 1);
+    };
+    for (const v of tiles) visit(v, map);
+  }
+
+  /**
+   * Loads that are contiguous along another axis than the store: element by element in the order of the store, each would
+   * come from another line of memory, and be there again for its neighbour only if the caches kept it so long.
+   */
+  private stageTurned(tiles: readonly Value[], map: AxisMap): void {
+    const affine = new Affine(this.ids, (v) => this.forced.has(v));
+    const offset = tiles[0];
+    if (!offset) return;
+    const sizes: number[] = [];
+    map.forEach((a, i) => {
+      if (a >= 0) sizes[a] = shapeOf(offset)[i]!;
+    });
+    const along = sizes.findIndex((n, a) => n >= TURNED && affine.stride(offset, map, a) === 1);
+    if (along < 0) return;
+    const seen = new Set<string>();
+    const visit = (v: Value, m: AxisMap): void => {
+      const op = defOf(v);
+      const key = mapKey(this.ids.of(v), m);
+      if (!op || !this.owns(v) || isScalarValue(v) || !isLazy(op) || seen.has(key) || this.forced.has(v))
+        return;
+      seen.add(key);
+      const inner = isView(op) ? operandMap(op, m) : m;
+      for (const x of elementOperands(op)) if (x.type.kind === "tile") visit(x, inner);
+      if (op.opcode !== "load" || this.forced.has(v)) return;
+      const from = op.operands[1]!;
+      const stride = (a: number): number | undefined => affine.stride(from, m, a);
+      const here = stride(along);
+      if (here !== undefined && Math.abs(here) <= 1) return;
+      if (!sizes.some((n, a) => a !== along && n >= TURNED && stride(a) === 1)) return;
+      this.staged.add(v);
       const home = this.force(v);
       this.ready.set(v, home + 1);
       this.loadReady = Math.max(this.loadReady, home + 1);
