@@ -43,6 +43,7 @@ const search = kernel(
   "search_extreme",
 );
 
+const LONG = 32768;
 const bucket = (n: number): number => (n <= 16 ? 16 : n <= 128 ? 128 : 1024);
 
 /** Values and i64 indices, one for each result in one dimension; of equal elements the first, of NaNs the first. */
@@ -51,10 +52,11 @@ export function launchSearch(w: Walk, kind: "max" | "min", from?: Tensor): [Tens
   const K = w.K0 * w.K1;
   const T = orderDtype(x.dtype);
   const { device } = x;
-  const COLS = bucket(R);
+  const { threads, elementsPerProgram } = x.chip.capabilities;
+  // One long row: wide blocks, at the end of each of which lanes are combined one by one.
+  const COLS = K === 1 && R >= LONG ? Math.min(4096, Math.max(1024, elementsPerProgram)) : bucket(R);
   const ROWS = COLS === 16 ? 16 : COLS === 128 ? 8 : K === 1 ? 1 : 4;
   const programs = Math.ceil(K / ROWS);
-  const { threads } = x.chip.capabilities;
   let parts = 1;
   if (from === undefined && programs < 2 * threads && R * K >= 32768)
     parts = Math.min(Math.ceil((4 * threads) / programs), Math.floor((R * K) / 16384));

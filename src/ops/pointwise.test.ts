@@ -43,6 +43,13 @@ for (const { name, title, missing } of testedChips)
       ["long rows of a larger tensor", () => [range([9, 5000]).narrow(1, 1, 4500), range([9, 4500])]],
       ["every other element", () => [range([10000]).slice(0, 0, 10000, 2), range([5000])]],
       ["three dimensions, turned", () => [range([20, 30, 17]).permute(2, 0, 1), range([17, 20, 30])]],
+      ["whole tiles, turned", () => [range([192, 128]).permute(1, 0), range([128, 192])]],
+      ["turned on both sides", () => [range([70, 150]).permute(1, 0), range([70, 150]).permute(1, 0)]],
+      ["turned behind a batch", () => [range([2, 3, 67, 90]).permute(0, 1, 3, 2), range([2, 3, 90, 67])]],
+      [
+        "a dense dimension in the middle",
+        () => [range([66, 40, 17]).permute(2, 1, 0).permute(1, 0, 2), range([40, 17, 66])],
+      ],
       ["short rows of many", () => [range([900, 3, 8]).permute(0, 2, 1), range([900, 8, 3])]],
     ])("walks %s", async (_what, make) => {
       const [x, y] = make();
@@ -50,6 +57,16 @@ for (const { name, title, missing } of testedChips)
       expect(out.shape).toEqual(x.shape);
       expect(out.isContiguous).toBe(true);
       expect(await numbers(out)).toEqual(await expected(x, y));
+    });
+
+    it("copies turned tensors of every width", async () => {
+      for (const dtype of ["f32", "f64", "i64", "i32", "bf16", "u8", "bool"] as const) {
+        const [m, n] = [81, 133];
+        const x = range([m, n]).to(dtype);
+        const [from, to] = [await numbers(x), await numbers(x.t().contiguous())];
+        const at = (j: number, i: number): number => from[i * n + j]!;
+        expect(to, dtype).toEqual(Array.from({ length: m * n }, (_, k) => at(Math.floor(k / m), k % m)));
+      }
     });
 
     it("writes outputs of any strides and leaves the rest alone", async () => {

@@ -29,7 +29,7 @@ import { analyzeRegisters, eachStmt, type Registers } from "./registers.js";
 import { bytesOf, type CKind, type Features, intOf, list, literal, Unit, unsignedOf } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 9;
+export const PRINTER_VERSION = 10;
 
 /** Slots of 8 bytes before the first parameter in the argument block: the grid's x, y, z. */
 export const ARGUMENT_SLOTS = 3;
@@ -408,6 +408,12 @@ class FormPrinter {
         const lane = (i: number): string =>
           kind === "mask" ? `-${this.scalar(args[i]!, "mask")}` : this.scalar(args[i]!, kind);
         return lanes === 1 ? this.scalar(args[0]!, kind) : `(${this.ctype(dst)}){${list(lanes, lane)}}`;
+      }
+      case "shuffle": {
+        const pick = s.pick ?? [];
+        if (u.features.shuffle) return `__builtin_shufflevector(${arg(0)},${arg(1)},${pick.join(",")})`;
+        const index = u.type(intOf(kind as CKind), lanes);
+        return `__builtin_shuffle(${arg(0)},${arg(1)},(${index}){${pick.join(",")}})`;
       }
       case "param":
         this.params.add(s.index!);

@@ -38,6 +38,7 @@ export interface Arg {
 
 export interface OpOptions {
   readonly lane?: number;
+  readonly pick?: readonly number[];
   /** relaxed_madd may be used. */
   readonly relaxed: boolean;
 }
@@ -139,6 +140,17 @@ export function emitOp(c: Code, op: RegOp, dst: RegType, args: readonly Arg[], o
       emitSplat(c, dst, a);
       for (const [k, arg] of args.entries()) if (k > 0) emitReplace(c, dst, k, arg);
       return;
+    case "shuffle": {
+      const bytes = 16 / dst.lanes;
+      if (bytes !== (is64(dst.kind) ? 8 : 4)) throw new CompileError("wasm: shuffle of half a vector");
+      a.push();
+      b.push();
+      c.op(
+        "i8x16.shuffle",
+        ...(o.pick ?? []).flatMap((k) => Array.from({ length: bytes }, (_, i) => k * bytes + i)),
+      );
+      return;
+    }
     case "select":
       emitSelect(c, dst, a, b, x);
       return;

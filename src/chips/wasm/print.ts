@@ -178,6 +178,7 @@ class Printer {
     emitOp(c, op, dst.type, args, {
       relaxed: this.relaxed,
       ...(s.lane === undefined ? {} : { lane: s.lane }),
+      ...(s.pick === undefined ? {} : { pick: s.pick }),
     });
   }
 

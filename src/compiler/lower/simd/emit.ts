@@ -51,7 +51,7 @@ export class Emitter {
     kind: RegKind,
     lanes: number,
     args: readonly Operand[],
-    extra: { lane?: number; index?: number } = {},
+    extra: { lane?: number; index?: number; pick?: readonly number[] } = {},
   ): Operand {
     const folded = foldOp(op, kind, args);
     if (folded !== undefined) return folded;

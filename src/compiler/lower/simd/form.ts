@@ -105,6 +105,8 @@ export type RegOp =
   | "extract"
   | "insert"
   | "pack"
+  /** `shuffle {pick}`: two vectors -> one of the same type: lane `k` is lane `pick[k]` of the first with the second behind it. */
+  | "shuffle"
   /** `param {index}`: the scalar argument at that ABI index, in the register kind of its dtype (small integers extended to i32). */
   | "param"
   /** `programId {index: axis}`, `numPrograms {index: axis}` -> i32 scalar. */
@@ -121,6 +123,7 @@ export type Stmt =
       readonly args: readonly Operand[];
       readonly lane?: number;
       readonly index?: number;
+      readonly pick?: readonly number[];
     }
   /**
    * `dst` gets `lanes` consecutive elements from element index `at` (scalar i32, read as unsigned on 32-bit memories, or i64).

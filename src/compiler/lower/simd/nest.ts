@@ -15,6 +15,7 @@ import { frameLoad, frameStore, loadMasked, loadPrefix, pack, type Place } from 
 import { Jam } from "./jam.js";
 import { leastOf, prefixTerms, splitOf } from "./split.js";
 import type { Step } from "./plan.js";
+import { emitTurned } from "./turn.js";
 import { emitRoots, type Sink, sinksOf } from "./sinks.js";
 import { defOf } from "./values.js";
 
@@ -76,7 +77,7 @@ export class Nest {
   }
 
   emit(): void {
-    if (this.sinks.length === 0) return;
+    if (this.sinks.length === 0 || emitTurned(this)) return;
     const { e } = this;
     const size = this.axis < 0 ? 1 : this.space[this.axis]!;
     const widest = this.movesScalars() ? 0 : e.vectorBytes;
@@ -158,24 +159,6 @@ export class Nest {
     }
   }
 
-  /**
-   * Fetches what follows in memory on the short runs of a staged tile: it belongs to the tile beside, which is likely the
-   * next one, and the processor's own prefetching does not follow runs that end soon.
-   */
-  private prefetchBehind(iv: Operand, size: number): void {
-    const { e } = this;
-    for (const { writes, reads } of this.sinks) {
-      const { value, map } = reads[0]!;
-      const op = defOf(value);
-      if (!writes || op?.opcode !== "load" || !this.code.plan.staged.has(value)) continue;
-      const [buffer, offset] = op.operands as [Value, Value];
-      if (this.affine.stride(offset, map, this.axis) !== 1) continue;
-      const ctx = this.context(e.op("add", "i32", 1, [iv, size]));
-      const at = this.offset(offset, map, ctx);
-      e.out.push({ s: "prefetch", mem: this.code.unit.bufferOf(buffer), kind: memKind(dtypeOf(buffer)), at });
-    }
-  }
-
   private inner(): void {
     const { e, lanes } = this;
     if (this.axis < 0) {
@@ -191,7 +174,6 @@ export class Nest {
     const block = lanes * unroll;
     const turn = (known: ReadonlySet<string>, limits?: ReadonlyMap<string, Operand>) => (iv: Operand) => {
       const contexts: Context[] = [];
-      if (e.prefetches) this.prefetchBehind(iv, size);
       for (let u = 0; u < unroll; u++)
         contexts.push(this.context(e.op("add", "i32", 1, [iv, u * lanes]), known, limits));
       emitRoots(this.sinks, this.jam, contexts);

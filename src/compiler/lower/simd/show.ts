@@ -24,7 +24,7 @@ export function showForm(form: Form): string {
   const statement = (s: Stmt, pad: string): void => {
     switch (s.s) {
       case "op": {
-        const extra = `${s.index === undefined ? "" : ` #${s.index}`}${s.lane === undefined ? "" : ` lane ${s.lane}`}`;
+        const extra = `${s.index === undefined ? "" : ` #${s.index}`}${s.lane === undefined ? "" : ` lane ${s.lane}`}${s.pick === undefined ? "" : ` [${s.pick}]`}`;
         lines.push(
           `${pad}${typed(s.dst)} = ${[s.op + extra, s.args.map(show).join(", ")].join(" ").trimEnd()}`,
         );

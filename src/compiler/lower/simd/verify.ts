@@ -188,6 +188,18 @@ export function verifyForm(form: Form): void {
         arity(0);
         check(s, t.kind === "i32", "makes i32");
         return;
+      case "shuffle":
+        arity(2);
+        for (const [i, x] of args.entries()) {
+          check(s, isReg(x), "shuffles a literal");
+          fits(s, x, t, `argument ${i}`);
+        }
+        check(
+          s,
+          t.kind !== "mask" && s.pick?.length === t.lanes && s.pick.every((k) => k >= 0 && k < 2 * t.lanes),
+          `no lanes [${s.pick}]`,
+        );
+        return;
       case "extract":
         if (!isReg(a)) {
           fail(s, "extracts from a literal");

@@ -381,6 +381,7 @@ class Run {
       v[s.lane!] = args[1] as Scalar;
       return v;
     }
+    if (op === "shuffle") return s.pick!.map((k) => (args.flat() as Scalar[])[k]!);
     if (op === "pack") return n > 1 ? (args as Scalar[]) : args[0]!;
     if (op === "any" || op === "all") {
       const v = args[0]!;
