@@ -53,6 +53,16 @@ it.skipIf(cacheBytes === 0 || cacheBytes > 2 ** 28)(
       }
       whole.dispose();
     }
+    // Rows in another order.
+    const groups = rows >> 3;
+    const three = x.narrow(0, 0, 8 * groups).view([groups, 8, COLS]);
+    const swapped = three.permute(1, 0, 2).contiguous();
+    for (const i of [0, 3, 7])
+      for (const at of [0, groups - 40]) {
+        const got = await bits(swapped.narrow(0, i, 1).narrow(1, at, 40).clone());
+        expect(got.equals(await bits(three.narrow(1, i, 1).narrow(0, at, 40).clone()))).toBe(true);
+      }
+    swapped.dispose();
     // A transposed copy, element by element.
     const turned = x.t().contiguous();
     const back = turned.t();

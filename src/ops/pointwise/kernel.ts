@@ -253,6 +253,8 @@ export class PointwiseKernel {
       this.launchTurned(inputs, outputs, common, dense, per);
       return;
     }
+    // Writes that go past the caches wait for nothing, reads do: memory is read in its order.
+    if (stream && operands.length === 2) walk.follow(0);
     const { kernel, names, args } = this.variant("rows", rank, inputs, outputs, common);
     const block = inner <= 128 ? 128 : Math.min(per, 2048);
     const rows = Math.max(1, per / block);

@@ -46,6 +46,20 @@ export class Walk {
     this.rank = rank;
   }
 
+  /** Sorts the dimensions before the last by the strides of an operand, where it steps along all of them. */
+  follow(operand: number): void {
+    const strides = this.strides[operand]!;
+    const outer = this.rank - 1;
+    for (let d = 0; d < outer; d++) if (strides[d] === 0) return;
+    for (let d = 1; d < outer; d++)
+      for (let at = d; at > 0 && Math.abs(strides[at - 1]!) < Math.abs(strides[at]!); at--)
+        for (const list of [this.sizes, ...this.strides]) {
+          const x = list[at]!;
+          list[at] = list[at - 1]!;
+          list[at - 1] = x;
+        }
+  }
+
   /** Moves a dimension to the last place but one; the others keep their order. */
   moveBeforeLast(dim: number): void {
     const to = this.rank - 2;
