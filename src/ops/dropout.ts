@@ -5,6 +5,7 @@ import {
   callOperator,
   empty,
   emptyLike,
+  isFloatDType,
   type Operator,
   operator,
   scalarTensor,
@@ -27,11 +28,15 @@ const keep = pointwiseKernel((tl, g, mask, scale) => tl.where(mask !== 0, g * sc
 const dropoutBackward: Operator<(grad: Tensor, mask: Tensor, scale: number) => Tensor> = operator({
   schema: "native_dropout_backward(Tensor grad_output, Tensor mask, float scale) -> Tensor",
   method: false,
-  run: (grad: Tensor, mask: Tensor, scale: number) => keep.run1([grad, mask, scale]),
+  run: (grad: Tensor, mask: Tensor, scale: number) => {
+    const g = isFloatDType(grad.dtype) ? grad : (callOperator("_to_copy", grad, { dtype: "f32" }) as Tensor);
+    return keep.run1([g, mask, scale]);
+  },
   derivative: {
     save: (args) => [args[1] as Tensor],
     backward: (ctx, grad) => [dropoutBackward(grad!, ctx.saved[0]!, ctx.args[2] as number), null],
   },
+  opinfo: ["native_dropout_backward"],
 });
 
 /** Elements zeroed with the probability `p`, the others scaled by 1 / (1 - p), and the mask of those. */

@@ -121,7 +121,12 @@ const putKernel = kernel(
         const v = tl.cast(tl.load(source + (o * so + j * sj + k * sk), known, 0), T);
         if (MODE === "set") tl.store(y + at, v, known);
         else if (MODE === "add") tl.store(y + at, tl.cast(tl.load(y + at, known, 0), T) + v, known);
-        else tl.store(y + at, tl.cast(tl.load(y + at, known, 0), T) * v, known);
+        else if (MODE === "multiply") tl.store(y + at, tl.cast(tl.load(y + at, known, 0), T) * v, known);
+        else {
+          const before = tl.cast(tl.load(y + at, known, 0), T);
+          const most = tl.maximum(before, v, { propagateNan: true });
+          tl.store(y + at, MODE === "max" ? most : tl.minimum(before, v, { propagateNan: true }), known);
+        }
       } else {
         const given = tl.cast(tl.load(index + j * ij), tl.i64);
         const id = given < 0 ? given + length : given;
@@ -130,7 +135,12 @@ const putKernel = kernel(
           const v = tl.cast(tl.load(source + (o * so + j * sj + k * sk), inside, 0), T);
           if (MODE === "set") tl.store(y + at, v, inside);
           else if (MODE === "add") tl.store(y + at, tl.cast(tl.load(y + at, inside, 0), T) + v, inside);
-          else tl.store(y + at, tl.cast(tl.load(y + at, inside, 0), T) * v, inside);
+          else if (MODE === "multiply") tl.store(y + at, tl.cast(tl.load(y + at, inside, 0), T) * v, inside);
+          else {
+            const before = tl.cast(tl.load(y + at, inside, 0), T);
+            const most = tl.maximum(before, v, { propagateNan: true });
+            tl.store(y + at, MODE === "max" ? most : tl.minimum(before, v, { propagateNan: true }), inside);
+          }
         }
       }
     }
@@ -138,13 +148,13 @@ const putKernel = kernel(
   "put",
 );
 
-export type PutMode = "set" | "add" | "multiply";
+export type PutMode = "set" | "add" | "multiply" | "max" | "min";
 
 /** The dtype in which elements are combined: a bool's sum is "or". */
 const combineDtype = (d: DType): DType => (d === "bool" ? "i32" : d);
 
 /**
- * `y[o, index[...], k] = source[o, j, k]`, or adds or multiplies. Negative indices count from the end, others out of
+ * `y[o, index[...], k] = source[o, j, k]`, or adds, multiplies, takes the larger or the smaller. Negative indices count from the end, others out of
  * range are passed over. A program owns lines along the dimension and takes
  * their indices in order, so that what meets at one element is combined in a fixed order, and the last one stays.
  *

@@ -22,7 +22,14 @@ import { rowMajor } from "./rows.js";
 import { where } from "./ternary.js";
 
 /** Puts slices of `source` where the indices say; `y` is row-major. */
-function indexInto(y: Tensor, dim: number, index: Tensor, source: Tensor, mode: PutMode, what: string): void {
+export function indexInto(
+  y: Tensor,
+  dim: number,
+  index: Tensor,
+  source: Tensor,
+  mode: PutMode,
+  what: string,
+): void {
   checkIndex(index, what);
   if (index.ndim > 1)
     throw new RangeError(`${what}: the index is a list of numbers, not ${showShape(index.shape)}`);

@@ -258,3 +258,23 @@ export const layerNorm: Operator<
   stage: "stable",
   summary: "Layer normalisation over trailing dimensions",
 });
+
+/** {@link layerNorm} with the rows' means and reciprocal deviations, of length 1 in the normalized dimensions. */
+operator({
+  schema:
+    "native_layer_norm(Tensor input, int[] normalized_shape, Tensor? weight, Tensor? bias, float eps) -> (Tensor, Tensor, Tensor)",
+  method: false,
+  run: (input: Tensor, shape: readonly number[], weight: Tensor | null, bias: Tensor | null, eps: number) => {
+    const [y, mean, rstd] = layerNormRows(input, shape, weight, bias, eps);
+    const stats = input.shape.map((n, d) => (d < input.ndim - shape.length ? n : 1));
+    const asInput = (t: Tensor): Tensor => {
+      const s = t.view(stats);
+      return s.dtype === input.dtype ? s : (callOperator("_to_copy", s, { dtype: input.dtype }) as Tensor);
+    };
+    return [y, asInput(mean), asInput(rstd)];
+  },
+  derivative: "composite",
+  opinfo: ["native_layer_norm"],
+  stage: "stable",
+  summary: "Layer normalisation with the rows' statistics",
+});

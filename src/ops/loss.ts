@@ -2,20 +2,10 @@
 
 import { callOperator, type Operator, operator, showShape, type Tensor } from "../tensor/index.js";
 import { crossEntropyRows } from "./cross-entropy-rows.js";
+import { checkReduction, reduced, type Reduction } from "./loss-reduction.js";
 import { pointwise } from "./pointwise.js";
-import { mean, sum } from "./reduce.js";
+import { sum } from "./reduce.js";
 import { logSoftmax } from "./softmax.js";
-
-/** How the losses of the elements become the result. */
-export type Reduction = "none" | "mean" | "sum";
-
-function checkReduction(op: string, reduction: string): asserts reduction is Reduction {
-  if (reduction !== "none" && reduction !== "mean" && reduction !== "sum")
-    throw new RangeError(`${op}: the reduction is "none", "mean" or "sum", not "${reduction}"`);
-}
-
-const reduced = (t: Tensor, reduction: Reduction): Tensor =>
-  reduction === "mean" ? mean(t) : reduction === "sum" ? sum(t) : t;
 
 const squared = pointwise((_tl, a, b) => (a - b) * (a - b), { name: "squared_error" });
 const absolute = pointwise((tl, a, b) => tl.abs(a - b), {
@@ -25,6 +15,8 @@ const absolute = pointwise((tl, a, b) => tl.abs(a - b), {
     return [grad * sign, -grad * sign];
   },
 });
+
+export type { Reduction } from "./loss-reduction.js";
 
 type ElementLoss = (self: Tensor, target: Tensor, options?: { reduction?: Reduction }) => Tensor;
 

@@ -12,7 +12,7 @@ import {
 } from "../tensor/index.js";
 import { amax, amin } from "./extreme.js";
 import { pointwise } from "./pointwise.js";
-import { countNonzero, type Dims, sum, unreduce } from "./reduce.js";
+import { countNonzero, type Dims, reducedShape, sum, unreduce } from "./reduce.js";
 
 declare module "../tensor/tensor.js" {
   interface Tensor {
@@ -77,7 +77,8 @@ export const norm: Operator<
     let y: Tensor;
     if (q === Number.POSITIVE_INFINITY) y = amax(magnitude(x), list, keepdim);
     else if (q === Number.NEGATIVE_INFINITY) y = amin(magnitude(x), list, keepdim);
-    else if (q === 0) y = cast(countNonzero(x, dims), x.dtype);
+    else if (q === 0)
+      y = cast(countNonzero(x, dims), x.dtype).view(reducedShape(x.shape, list, keepdim && x.ndim > 0));
     else if (q === 1) y = sum(magnitude(x), dims, keepdim);
     else if (q === 2) y = root(sum(square(x), dims, keepdim));
     else y = powerOf(sum(power(x, q), dims, keepdim), 1 / q);

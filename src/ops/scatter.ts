@@ -21,7 +21,7 @@ import { changed, inPlace, oneOf, sameDtype, type Self } from "./index-writes.js
 import { rowMajor } from "./rows.js";
 
 /** Puts elements of `source` where the indices say; `y` is row-major. */
-function scatterInto(
+export function scatterInto(
   y: Tensor,
   dim: number,
   index: Tensor,

@@ -192,6 +192,20 @@ const softmaxBackward: Operator<(grad: Tensor, output: Tensor, dim: number, log:
     summary: "Gradient of softmax and log_softmax",
   });
 
+operator({
+  schema:
+    "_softmax_backward_data(Tensor grad_output, Tensor output, int dim, ScalarType input_dtype) -> Tensor",
+  method: false,
+  run: (grad: Tensor, output: Tensor, dim: number, dtype: DType) => {
+    const dx = softmaxBackward(grad, output, dim, false);
+    return dx.dtype === dtype ? dx : (callOperator("_to_copy", dx, { dtype }) as Tensor);
+  },
+  derivative: "composite",
+  opinfo: ["_softmax_backward_data"],
+  stage: "stable",
+  summary: "Gradient of softmax from its result",
+});
+
 type Softmax = (self: Tensor, dim: number, dtype?: DType | null | { dtype?: DType | null }) => Tensor;
 
 /** `exp(x) / sum(exp(x))` along `dim`; `dtype` converts first. Floats. PyTorch: `torch.softmax`. */

@@ -8,18 +8,20 @@ import { elementwise, type PointwiseFunction, pointwiseKernel, type PointwiseOpt
 /** An operator of one tensor. */
 export type Unary = Operator<(self: Tensor) => Tensor>;
 
-interface UnaryOptions extends PointwiseOptions {
+export interface UnaryOptions extends PointwiseOptions {
   readonly opinfo?: readonly (string | OpInfoEntry)[];
   readonly inPlace?: boolean;
+  readonly method?: boolean;
 }
 
 /** Declares `name(Tensor self) -> Tensor` and `name_`. */
-function unary(name: string, fn: PointwiseFunction, options: UnaryOptions = {}): Unary {
+export function unary(name: string, fn: PointwiseFunction, options: UnaryOptions = {}): Unary {
   return elementwise({
     schema: `${name}(Tensor self) -> Tensor`,
     fn: pointwiseKernel(fn, { ...options, name }),
     opinfo: options.opinfo ?? [name],
     inPlace: options.inPlace ?? true,
+    ...(options.method === undefined ? {} : { method: options.method }),
     ...(options.promote === "bool" ? { derivative: "none" as const } : {}),
   });
 }

@@ -2,6 +2,24 @@
 
 import { philox, rand, rand4x, randint, randint4x, randn, randn4x, uniform } from "./random.js";
 import { softmax } from "./softmax.js";
+import {
+  atan,
+  atan2,
+  chebyshev,
+  cosh,
+  digamma,
+  erfc,
+  erfcinv,
+  erfcx,
+  erfcxPositive,
+  erfinv,
+  i0e,
+  i1e,
+  lgamma,
+  signbit,
+  sinh,
+  zeta,
+} from "./special.js";
 import { swizzle2d } from "./swizzle.js";
 
 export const library = {
@@ -36,6 +54,38 @@ export const library = {
   randn,
   /** Four tiles as of {@link randn} at once, at the price of one. */
   randn4x,
+  /** The sum of `coefficients[n - 1 - k] * T_k(t)`, Chebyshev polynomials of t in [-1, 1]. The coefficients are literals. */
+  chebyshev,
+  /** The angle between -pi/2 and pi/2 whose tangent is x. Floats. */
+  atan,
+  /** The angle of the point (x, y), between -pi and pi. Floats. */
+  atan2,
+  /** The hyperbolic sine. Floats. */
+  sinh,
+  /** The hyperbolic cosine. Floats. */
+  cosh,
+  /** Whether the sign bit of a float is set, also of -0 and NaN: a mask. */
+  signbit,
+  /** 1 - erf(x), exact also where it is small. Floats. */
+  erfc,
+  /** exp(x * x) * erfc(x). Floats. */
+  erfcx,
+  /** {@link erfcx} of an x that is not negative. Floats. */
+  erfcxPositive,
+  /** The number whose erf is x. Floats. */
+  erfinv,
+  /** The number whose erfc is x. Floats. */
+  erfcinv,
+  /** The logarithm of the gamma function's magnitude. Floats. */
+  lgamma,
+  /** The derivative of the gamma function's logarithm. Floats. */
+  digamma,
+  /** Hurwitz' zeta function of s above 1 and q. Floats. */
+  zeta,
+  /** The modified Bessel function of order 0, times exp(-|x|). Floats. */
+  i0e,
+  /** The modified Bessel function of order 1, times exp(-|x|). Floats. */
+  i1e,
 };
 
 /** Library functions as callers see them: without `tl`. */
