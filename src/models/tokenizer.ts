@@ -9,6 +9,9 @@ import { missingCharacters } from "./alphabet.js";
 export interface ChatMessage {
   readonly role: string;
   readonly content: string;
+  readonly name?: string;
+  readonly tool_calls?: readonly unknown[];
+  readonly tool_call_id?: string;
 }
 
 export interface TokenizerFiles {
@@ -95,6 +98,12 @@ export class TextTokenizer {
     return id === undefined ? [] : [id];
   }
 
+  /** The chat template's text, where there is one. */
+  get templateText(): string | undefined {
+    const text = this.files.chatTemplate ?? this.#config["chat_template"];
+    return typeof text === "string" ? text : undefined;
+  }
+
   get hasChatTemplate(): boolean {
     return this.#template !== undefined;
   }
@@ -103,7 +112,10 @@ export class TextTokenizer {
    * The text of a conversation in the model's own form.
    * @throws TokenizerError where the model has no template, or the template refuses the messages
    */
-  chat(messages: readonly ChatMessage[], options: { addGenerationPrompt?: boolean } = {}): string {
+  chat(
+    messages: readonly ChatMessage[],
+    options: { addGenerationPrompt?: boolean; tools?: readonly object[] | undefined } = {},
+  ): string {
     if (!this.#template)
       throw new TokenizerError("the model has no chat template (chat_template.jinja); use plain completions");
     const special = (name: string) => {
@@ -114,6 +126,7 @@ export class TextTokenizer {
       return this.#template.render({
         messages: messages.map((m) => ({ ...m })),
         add_generation_prompt: options.addGenerationPrompt ?? true,
+        ...(options.tools ? { tools: options.tools } : {}),
         bos_token: special("bos_token"),
         eos_token: special("eos_token"),
         pad_token: special("pad_token"),

@@ -9,7 +9,7 @@ import {
   RequestError,
   type TokenLogprob,
 } from "./api.js";
-import { jsonGrammar, SchemaError, type State } from "./constrain/index.js";
+import { callGrammar, jsonGrammar, SchemaError, type State } from "./constrain/index.js";
 import { Mailbox } from "./mailbox.js";
 import type { Choice, Chosen, RowLogprobs, Sampler } from "./sampler.js";
 import { Sequence } from "./scheduler.js";
@@ -48,7 +48,7 @@ export class Answer {
     this.#generator = new Generator(request.seed);
     this.#stream = vocabulary.tokenizer.stream();
     this.#stops = new StopTexts(request.stop);
-    this.#state = request.form && stateOf(request.form.schema);
+    this.#state = request.form && stateOf(request.form);
     for (const id of Object.keys(request.logitBias ?? {}))
       if (!(Number(id) >= 0 && Number(id) < vocabulary.vocabSize))
         throw new RequestError(`logit_bias: there is no token ${id}`, "logit_bias");
@@ -113,11 +113,13 @@ export class Answer {
   }
 }
 
-function stateOf(schema: unknown): State {
+function stateOf(form: NonNullable<GenerateRequest["form"]>): State {
+  const param = form.tools ? "tools" : "response_format";
   try {
-    return jsonGrammar(schema).start;
+    return (form.tools ? callGrammar(form.tools) : jsonGrammar(form.schema)).start;
   } catch (e) {
     if (!(e instanceof SchemaError)) throw e;
-    throw new RequestError(`response_format.json_schema.schema: ${e.message}`, "response_format");
+    const where = form.tools ? param : "response_format.json_schema.schema";
+    throw new RequestError(`${where}: ${e.message}`, param);
   }
 }

@@ -6,7 +6,18 @@ import type { ChatMessage } from "../models/tokenizer.js";
 export type Prompt =
   | { readonly text: string }
   | { readonly tokens: readonly number[] }
-  | { readonly messages: readonly ChatMessage[] };
+  | { readonly messages: readonly ChatMessage[]; readonly tools?: readonly Tool[] };
+
+/** A function that the model may call, as the OpenAI API and chat templates have it. */
+export interface Tool {
+  readonly type: "function";
+  readonly function: {
+    readonly name: string;
+    readonly description?: string | undefined;
+    /** A JSON schema of its arguments. */
+    readonly parameters?: Readonly<Record<string, unknown>> | undefined;
+  };
+}
 
 export interface SamplingOptions {
   /** 0 is greedy: the most likely token each time. */
@@ -35,8 +46,8 @@ export interface GenerateRequest extends SamplingOptions {
   readonly stop: readonly string[];
   /** Report the log-probability of each token, and of this many of the likeliest at its place. */
   readonly logprobs?: number;
-  /** Holds the answer to a JSON object, or to a JSON schema. */
-  readonly form?: { readonly schema?: unknown };
+  /** Holds the answer to a JSON object, to a JSON schema, or to a call of one of some tools. */
+  readonly form?: { readonly schema?: unknown; readonly tools?: readonly Tool[] };
 }
 
 /** A token of an answer with its log-probability, natural logarithm, before temperature and the other settings. */
@@ -71,6 +82,8 @@ export interface EngineInfo {
   readonly contextLength: number;
   readonly parameters: number;
   readonly hasChatTemplate: boolean;
+  /** How the model writes calls of tools; undefined where its chat template knows none. */
+  readonly toolForm: "tags" | undefined;
   /** Whether it continues texts; other models only make embeddings. */
   readonly generates: boolean;
   /** Length of an embedding. */
@@ -120,7 +133,7 @@ export class RequestError extends Error {
     /** The field at fault, as the client wrote it. */
     readonly param: string | null = null,
     readonly code: string | null = null,
-    readonly status: 400 | 404 | 413 = 400,
+    readonly status: 400 | 401 | 404 | 413 | 429 | 503 = 400,
   ) {
     super(message);
   }

@@ -67,6 +67,7 @@ export class LocalEngine implements Engine {
       contextLength: config.maxPositions,
       parameters: model.parameters().reduce((n, p) => n + p.numel, 0),
       hasChatTemplate: tokenizer.hasChatTemplate,
+      toolForm: tokenizer.templateText?.includes("<tool_call>") ? "tags" : undefined,
       generates: config.causal,
       hiddenSize: config.hiddenSize,
     };
@@ -253,7 +254,7 @@ export class LocalEngine implements Engine {
         ids =
           "text" in p
             ? tokenizer.encode(p.text)
-            : tokenizer.encode(tokenizer.chat(p.messages), { specialTokens: false });
+            : tokenizer.encode(tokenizer.chat(p.messages, { tools: p.tools }), { specialTokens: false });
       } catch (e) {
         if (e instanceof TokenizerError) throw new RequestError(`${field}: ${e.message}`, field);
         throw e;

@@ -4,7 +4,11 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import type { Engine } from "./api.js";
+import type { Gate } from "./gate.js";
 import { type AppOptions, createApp } from "./http.js";
+
+/** Largest request header in bytes; more is answered with 431. */
+const MAX_HEADER = 16 * 1024;
 
 export interface ListenOptions extends AppOptions {
   /** 0 takes a free port. */
@@ -32,7 +36,8 @@ export class ListenError extends Error {
  */
 export async function listen(engine: Engine, options: ListenOptions): Promise<RunningServer> {
   const host = options.host ?? "127.0.0.1";
-  const server = createServer(getRequestListener(createApp(engine, options).fetch));
+  const app = createApp(engine, options);
+  const server = createServer({ maxHeaderSize: MAX_HEADER }, getRequestListener(app.fetch));
   server.headersTimeout = 30_000;
   await new Promise<void>((resolve, reject) => {
     server.once("error", (e: NodeJS.ErrnoException) => reject(listenError(e, host, options.port)));
@@ -40,7 +45,7 @@ export async function listen(engine: Engine, options: ListenOptions): Promise<Ru
   });
   const { port } = server.address() as AddressInfo;
   const shown = host.includes(":") ? `[${host}]` : host;
-  return { url: `http://${shown}:${port}`, port, close: (graceMs = 5000) => stop(server, graceMs) };
+  return { url: `http://${shown}:${port}`, port, close: (graceMs = 5000) => stop(server, app.gate, graceMs) };
 }
 
 function listenError(e: NodeJS.ErrnoException, host: string, port: number): Error {
@@ -57,7 +62,9 @@ function listenError(e: NodeJS.ErrnoException, host: string, port: number): Erro
   return e;
 }
 
-async function stop(server: Server, graceMs: number): Promise<void> {
+async function stop(server: Server, gate: Gate, graceMs: number): Promise<void> {
+  // Connections that are kept open may send more requests; they are told to go elsewhere.
+  gate.close();
   const closed = new Promise<void>((resolve) => {
     server.close(() => resolve());
   });

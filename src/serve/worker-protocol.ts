@@ -1,6 +1,14 @@
 // The messages between the main thread and the engine's worker. Plain data only.
 
-import type { Embedding, EngineInfo, EngineStats, GenerateEvent, GenerateRequest, Prompt } from "./api.js";
+import type {
+  Embedding,
+  EngineInfo,
+  EngineStats,
+  GenerateEvent,
+  GenerateRequest,
+  Prompt,
+  RequestError,
+} from "./api.js";
 
 export interface EngineOptions {
   /** The model's folder. */
@@ -40,7 +48,7 @@ export interface WireError {
   readonly stack?: string;
   readonly param?: string | null;
   readonly code?: string | null;
-  readonly status?: 400 | 404 | 413;
+  readonly status?: RequestError["status"];
 }
 
 export type FromWorker =

@@ -12,9 +12,9 @@ export class SchemaError extends Error {
   constructor(
     /** Where in the schema: `properties.age.minimum`; empty for the schema itself. */
     readonly path: string,
-    message: string,
+    readonly reason: string,
   ) {
-    super(path ? `${path}: ${message}` : message);
+    super(path ? `${path}: ${reason}` : reason);
   }
 }
 
