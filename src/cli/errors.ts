@@ -17,6 +17,7 @@ export const FOR_USERS: ReadonlySet<string> = new Set([
   "ModelFolderError",
   "ModelConfigError",
   "SafetensorsError",
+  "GgufError",
   "TokenizerError",
   "RequestError",
   "ListenError",

@@ -19,6 +19,7 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<{ spec: un
   generate: { summary: "continue a prompt", load: () => import("./generate.js") },
   chat: { summary: "talk with a model", load: () => import("./chat.js") },
   serve: { summary: "serve a model through an OpenAI-compatible HTTP API", load: () => import("./serve.js") },
+  export: { summary: "write a model as a GGUF file", load: () => import("./export.js") },
   ops: { summary: "list the operators and what supports them", load: () => import("./ops.js") },
   "tune-kernels": {
     summary: "measure block sizes here and write a tuning table",

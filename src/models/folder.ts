@@ -5,6 +5,9 @@ import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import type { DType } from "../compiler/ir/dtype.js";
+import type { ModelConfig } from "./config.js";
+import type { Family } from "./family.js";
+import { FolderParameters, type ParameterFiles, quantizationOf } from "./parameters.js";
 import {
   headerLength,
   parseHeader,
@@ -138,13 +141,23 @@ export class Weights implements Disposable {
   }
 }
 
+/** What a model is made from, wherever that stands. */
 export interface ModelFolder {
   readonly path: string;
-  /** Parsed `config.json`. */
+  /** The file that its numbers come from, for error messages. */
+  readonly configFile: string;
+  /** Parsed `config.json`, or what says the same. */
   readonly config: unknown;
   /** Parsed `generation_config.json`, or `{}`. */
   readonly generation: Readonly<Record<string, unknown>>;
+  /** The dtype that the model computes in where no other is asked for; absent: that of its embeddings. */
+  readonly activations?: "f32";
   tokenizer(): TextTokenizer;
+  parameters(family: Family, config: ModelConfig): ParameterFiles;
+}
+
+/** A Hugging Face folder on disk. */
+export interface HuggingFaceFolder extends ModelFolder {
   weights(): Weights;
 }
 
@@ -152,7 +165,7 @@ export interface ModelFolder {
  * Opens a folder and reads its config.
  * @throws ModelFolderError when the folder or its config.json is missing or damaged
  */
-export function openFolder(path: string): ModelFolder {
+export function openFolder(path: string): HuggingFaceFolder {
   if (!fs.existsSync(path)) throw new ModelFolderError(`${path}: there is no such folder`);
   if (!fs.statSync(path).isDirectory())
     throw new ModelFolderError(`${path}: not a folder; give the folder that holds config.json`);
@@ -160,9 +173,11 @@ export function openFolder(path: string): ModelFolder {
     const file = join(path, name);
     return fs.existsSync(file) ? (readJson(file) as Record<string, unknown>) : {};
   };
+  const configFile = join(path, "config.json");
   return {
     path,
-    config: readJson(join(path, "config.json")),
+    configFile,
+    config: readJson(configFile),
     generation: optional("generation_config.json"),
     tokenizer() {
       const template = join(path, "chat_template.jinja");
@@ -176,6 +191,9 @@ export function openFolder(path: string): ModelFolder {
       } catch (e) {
         throw new ModelFolderError(`${path}: ${(e as Error).message}`);
       }
+    },
+    parameters(family, config) {
+      return new FolderParameters(this.weights(), family, config, quantizationOf(config, configFile));
     },
     weights() {
       const single = join(path, "model.safetensors");
@@ -198,7 +216,7 @@ export function openFolder(path: string): ModelFolder {
 }
 
 /** Writes a file so that a reader, or a crash, never sees half of it. */
-export function writeAtomic(path: string, chunks: readonly (Uint8Array | string)[]): void {
+export function writeAtomic(path: string, chunks: Iterable<Uint8Array | string>): void {
   const temporary = `${path}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`;
   const fd = fs.openSync(temporary, "w");
   try {

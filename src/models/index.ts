@@ -2,8 +2,11 @@
 export * from "./config.js";
 export * from "./families/index.js";
 export * from "./folder.js";
+export { writeGguf } from "./gguf/export.js";
+export { bytesOf, GgufError, parseGguf } from "./gguf/format.js";
 export * from "./kv-cache.js";
 export * from "./load.js";
+export * from "./open.js";
 export * from "./rope-config.js";
 export * from "./safetensors.js";
 export * from "./tokenizer.js";

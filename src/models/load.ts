@@ -4,11 +4,12 @@ import { DTYPES } from "../compiler/ir/dtype.js";
 import type { MakeParameter } from "../nn/index.js";
 import { normal, ones, zeros } from "../ops/index.js";
 import { Generator, scope } from "../runtime/index.js";
-import { callOperator, fromBytes, noGrad, type Tensor } from "../tensor/index.js";
-import { type ModelConfig, ModelConfigError } from "./config.js";
+import { callOperator, empty, fromBytes, noGrad, type Tensor } from "../tensor/index.js";
+import type { ModelConfig } from "./config.js";
 import { familyOf } from "./families/index.js";
-import { type ModelFolder, ModelFolderError, openFolder, saveFolder } from "./folder.js";
-import { FolderParameters, type ParameterFiles, type Quantization, toFiles } from "./parameters.js";
+import { type ModelFolder, ModelFolderError, saveFolder } from "./folder.js";
+import { openModel } from "./open.js";
+import { type ParameterFiles, toFiles } from "./parameters.js";
 import type { TensorBytes } from "./safetensors.js";
 import type { TextTokenizer } from "./tokenizer.js";
 import { LanguageModel } from "./transformer.js";
@@ -32,13 +33,13 @@ export interface LoadedModel {
 }
 
 /**
- * Loads a model and its tokenizer from a Hugging Face folder.
+ * Loads a model and its tokenizer from a Hugging Face folder or a GGUF file.
  * @throws ModelFolderError, ModelConfigError, SafetensorsError naming the file
  *
  * @example const { model, tokenizer } = loadModel("./Qwen3-0.6B", { device: "cpu", dtype: "bf16" });
  */
 export function loadModel(path: string, options: LoadOptions): LoadedModel {
-  const folder = openFolder(path);
+  const folder = openModel(path);
   const model = loadWeights(folder, options);
   try {
     return { model, folder, tokenizer: folder.tokenizer() };
@@ -50,25 +51,29 @@ export function loadModel(path: string, options: LoadOptions): LoadedModel {
 
 /** The model of an open folder, without a tokenizer. */
 export function loadWeights(folder: ModelFolder, options: LoadOptions): LanguageModel {
-  const file = `${folder.path}/config.json`;
-  const family = familyOf(folder.config, file);
-  const config = family.parse(folder.config, file);
-  using files = new FolderParameters(folder.weights(), family, config, quantizationOf(config, file));
-  return buildModel(present(config, files), files, folder.path, options);
+  const { config, files } = openParameters(folder);
+  using open = files;
+  return buildModel(config, open, folder, options);
 }
 
-/** The quantization that a config.json tells of. @throws ModelConfigError for one that is not built */
-function quantizationOf(config: ModelConfig, file: string): Quantization | undefined {
-  const q = config.raw["quantization_config"] as Record<string, unknown> | null | undefined;
-  if (q == null) return undefined;
-  const { quant_method: method, bits, group_size: groupSize } = q;
-  if (method !== "vexil")
-    throw new ModelConfigError(
-      `${file}: weights quantized by ${JSON.stringify(method)} are not supported; take the unquantized model, and vexil quantize`,
-    );
-  if ((bits !== 4 && bits !== 8) || !Number.isInteger(groupSize) || (groupSize as number) < 0)
-    throw new ModelConfigError(`${file}: quantization_config: bits ${bits}, group_size ${groupSize}`);
-  return { bits, groupSize: groupSize as number };
+/** The declaration of an open folder's model, and its parameters; the caller closes them. */
+export function openParameters(folder: ModelFolder): { config: ModelConfig; files: ParameterFiles } {
+  const family = familyOf(folder.config, folder.configFile);
+  const declared = family.parse(folder.config, folder.configFile);
+  const files = folder.parameters(family, declared);
+  return { config: present(declared, files), files };
+}
+
+/** Every parameter of a model by its name. `device`: a chip that is loaded; nothing is computed on it. */
+export function parameterShapes(config: ModelConfig, device: string): Map<string, readonly number[]> {
+  const shapes = new Map<string, readonly number[]>();
+  const nothing = empty([0], { device });
+  new LanguageModel(config, (name, shape) => {
+    shapes.set(name, shape);
+    return nothing;
+  });
+  nothing.dispose();
+  return shapes;
 }
 
 /** The config without the optional parts that the files lack: a pooler, layers that predict further tokens. */
@@ -83,14 +88,16 @@ function present(c: ModelConfig, files: ParameterFiles): ModelConfig {
   };
 }
 
-/** Makes a model of parameters from files. @param path what to call them in errors */
-export function buildModel(
+function buildModel(
   config: ModelConfig,
   files: ParameterFiles,
-  path: string,
+  folder: ModelFolder,
   options: LoadOptions,
 ): LanguageModel {
-  const { device, dtype, requiresGrad } = options;
+  const { device, requiresGrad } = options;
+  const { path, activations } = folder;
+  // Gradients want one dtype.
+  const dtype = options.dtype ?? (requiresGrad ? activations : undefined);
   const made: Tensor[] = [];
   const upload = (t: TensorBytes): Tensor => {
     const p = fromBytes(t.data, t.shape, t.dtype, device);
@@ -114,6 +121,8 @@ export function buildModel(
     },
     {
       integers(name: string, shape: readonly [number, number]) {
+        // The blocks of a GGUF file are read as floats for training.
+        if (requiresGrad && activations) return undefined;
         const q = files.integers(name, shape);
         if (!q) return undefined;
         if (requiresGrad)
@@ -130,7 +139,7 @@ export function buildModel(
     },
   );
   try {
-    return new LanguageModel(config, make);
+    return new LanguageModel(config, make, dtype ?? activations);
   } catch (e) {
     for (const t of made) t.dispose();
     throw e;

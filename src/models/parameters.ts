@@ -2,7 +2,7 @@
 // whatever the family's files call them and however they lay them out. Bytes only; tensors are made in `load.ts`.
 
 import { DTYPES } from "../compiler/ir/dtype.js";
-import type { ModelConfig } from "./config.js";
+import { type ModelConfig, ModelConfigError } from "./config.js";
 import { type Family, storedAs } from "./family.js";
 import type { Weights } from "./folder.js";
 import type { TensorBytes } from "./safetensors.js";
@@ -28,6 +28,20 @@ export interface ParameterFiles extends Disposable {
 export interface Quantization {
   readonly bits: 4 | 8;
   readonly groupSize: number;
+}
+
+/** The quantization that a config.json tells of. @throws ModelConfigError for one that is not built */
+export function quantizationOf(config: ModelConfig, file: string): Quantization | undefined {
+  const q = config.raw["quantization_config"] as Record<string, unknown> | null | undefined;
+  if (q == null) return undefined;
+  const { quant_method: method, bits, group_size: groupSize } = q;
+  if (method !== "vexil")
+    throw new ModelConfigError(
+      `${file}: weights quantized by ${JSON.stringify(method)} are not supported; take the unquantized model, and vexil quantize`,
+    );
+  if ((bits !== 4 && bits !== 8) || !Number.isInteger(groupSize) || (groupSize as number) < 0)
+    throw new ModelConfigError(`${file}: quantization_config: bits ${bits}, group_size ${groupSize}`);
+  return { bits, groupSize: groupSize as number };
 }
 
 export class FolderParameters implements ParameterFiles {

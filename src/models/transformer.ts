@@ -1,15 +1,19 @@
 // The one model of all families: token embeddings, a stack of blocks, an output matrix, as a ModelConfig declares them.
 // A family is a declaration in `families/`. Names of parameters are Llama's; what a family's files call them stands there too.
 
+import type { DType } from "../compiler/ir/dtype.js";
 import { Embedding, LayerNorm, Linear, type MakeParameter, Module, RMSNorm } from "../nn/index.js";
 import { add, arange, cat, indexSelect, linear, tanh } from "../ops/index.js";
-import type { Tensor } from "../tensor/index.js";
+import { callOperator, type Tensor } from "../tensor/index.js";
 import { type Attention, GroupedAttention, LatentAttention, type Place } from "./attention.js";
 import type { ModelConfig } from "./config.js";
 import { KvCache } from "./kv-cache.js";
 import { makeMlp, type Mlp } from "./mlp.js";
 import { PagedCache, type PagedCacheShape, type PagedStep } from "./paged-cache.js";
 import { Rope } from "./rope.js";
+
+const castTo = (t: Tensor, dtype: DType | undefined): Tensor =>
+  dtype === undefined || t.dtype === dtype ? t : (callOperator("_to_copy", t, { dtype }) as Tensor);
 
 type Norm = RMSNorm | LayerNorm;
 
@@ -71,21 +75,21 @@ class Stack extends Module {
   }
 
   /** @param at i64 `[tokens]` positions, or how many tokens stand before these */
-  embed(ids: Tensor, at: Tensor | number): Tensor {
+  embed(ids: Tensor, at: Tensor | number, dtype: DType | undefined): Tensor {
     const [, tokens] = ids.shape as [number, number];
-    let x = this.embedTokens.forward(ids);
+    let x = castTo(this.embedTokens.forward(ids), dtype);
     if (this.embedPositions) {
       const positions =
         typeof at === "number" ? arange(at, at + tokens, 1, { dtype: "i64", device: ids.device }) : at;
-      x = add(x, this.embedPositions.forward(positions));
+      x = add(x, castTo(this.embedPositions.forward(positions), dtype));
     }
     // All tokens are of the first segment.
     if (this.embedTypes) x = add(x, this.embedTypes.weight.narrow(0, 0, 1));
     return this.embedNorm ? this.embedNorm.forward(x) : x;
   }
 
-  forward(ids: Tensor, at: Tensor | number, place: Place): Tensor {
-    let x = this.embed(ids, at);
+  forward(ids: Tensor, at: Tensor | number, place: Place, dtype: DType | undefined): Tensor {
+    let x = this.embed(ids, at, dtype);
     for (const layer of this.layers) x = layer.forward(x, place);
     return x;
   }
@@ -137,11 +141,14 @@ export class LanguageModel extends Module {
   readonly pooler: Linear | undefined;
   readonly predict: PredictLayer[];
   readonly config: ModelConfig;
+  readonly #activations: "f32" | "f16" | "bf16" | undefined;
   readonly #rope: Rope | undefined;
 
-  constructor(config: ModelConfig, make: MakeParameter) {
+  /** @param activations what it computes in, if not the dtype of its embeddings */
+  constructor(config: ModelConfig, make: MakeParameter, activations?: "f32" | "f16" | "bf16") {
     super();
     this.config = config;
+    this.#activations = activations;
     this.model = new Stack(make, config);
     if (config.causal && !config.tieEmbeddings)
       this.lmHead = new Linear(make, "lm_head", config.hiddenSize, config.vocabSize);
@@ -171,7 +178,8 @@ export class LanguageModel extends Module {
       a.kind === "grouped"
         ? { kvHeads: a.kvHeads, headDim: a.headDim, valueDim: a.headDim }
         : { kvHeads: a.heads, headDim: a.plainDim + a.ropeDim, valueDim: a.valueDim };
-    const { dtype, device } = this.model.embedTokens.weight;
+    const { device } = this;
+    const dtype = this.#activations ?? this.model.embedTokens.weight.dtype;
     return {
       layers: this.model.layers.length,
       ...shape,
@@ -194,13 +202,14 @@ export class LanguageModel extends Module {
     const longest = Math.max(...parts.map((p) => p.past + p.count));
     if (longest > this.config.maxPositions)
       throw new RangeError(`${longest} tokens do not fit the context of ${this.config.maxPositions}`);
-    const x = this.model.forward(step.ids, step.positions, {
+    const place = {
       rope: this.#rope?.among(step.positions, parts),
       cache: undefined,
       step,
       causal: this.config.causal,
       mask: undefined,
-    });
+    };
+    const x = this.model.forward(step.ids, step.positions, place, this.#activations);
     const last = indexSelect(x.squeeze(0), 0, step.last);
     return this.#logits(this.model.norm ? this.model.norm.forward(last) : last);
   }
@@ -248,7 +257,7 @@ export class LanguageModel extends Module {
     x = norm.forward(x);
     for (const [i, layer] of this.predict.entries()) {
       const tokens = ids.shape[1]! - i - 1;
-      const next = this.model.embed(ids.narrow(1, i + 1, tokens), 0);
+      const next = this.model.embed(ids.narrow(1, i + 1, tokens), 0, this.#activations);
       const place = this.#place(0, tokens, {});
       x = layer.norm.forward(layer.forward(x.narrow(1, 0, tokens), next, place));
       out.push(this.#logits(x));
@@ -263,7 +272,7 @@ export class LanguageModel extends Module {
     const past = cache?.length ?? 0;
     if (past + tokens > config.maxPositions)
       throw new RangeError(`${past + tokens} tokens do not fit the context of ${config.maxPositions}`);
-    const x = this.model.forward(ids, past, this.#place(past, tokens, options));
+    const x = this.model.forward(ids, past, this.#place(past, tokens, options), this.#activations);
     cache?.advance(tokens);
     return x;
   }

@@ -4,7 +4,7 @@
 import { mkdirSync } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { createModel, loadModel, saveModel } from "../models/load.js";
-import { openFolder } from "../models/folder.js";
+import { openModel } from "../models/open.js";
 import { takeNumber } from "../models/take.js";
 import { characterTokenizer, type TextTokenizer } from "../models/tokenizer.js";
 import type { LanguageModel } from "../models/transformer.js";
@@ -76,7 +76,7 @@ function tokenizerFor(config: TrainConfig): TextTokenizer {
   const from = folder ?? config.model.folder;
   if (from === undefined)
     throw new ConfigError("tokenizer: give a folder or characters, since the model starts from nothing");
-  return openFolder(from).tokenizer();
+  return openModel(from).tokenizer();
 }
 
 /**

@@ -1,0 +1,311 @@
+// Blocks of integers with shared scales, as GGUF files hold them: to the layout of `ops/quantized.ts`, to floats, and
+// from floats. Every type is one description of how a block's integers, scales and zeros stand in its bytes.
+// Formats: the block structures of ggml (Q4_0 to Q8_0: 32 elements; K types: 256 elements in 8 or 16 groups).
+
+import type { IntegerBytes } from "../parameters.js";
+import { half, roundEven, toBrain, toHalf } from "./halves.js";
+import { type BlockType, TYPES, type WrittenType } from "./types.js";
+
+interface Reader {
+  /** Elements that share a scale. */
+  readonly group: number;
+  readonly bits: 4 | 8;
+  /** Scales are halves in the file, and stay so. */
+  readonly halves: boolean;
+  /** Whether groups have a zero of their own. */
+  readonly zeros: boolean;
+  /** Writes a block's integers from `e` on, its scales and zeros from `g` on. */
+  readonly read: (
+    b: Uint8Array,
+    at: number,
+    q: Int8Array,
+    e: number,
+    s: Float32Array,
+    z: Float32Array,
+    g: number,
+  ) => void;
+}
+
+const u16 = (b: Uint8Array, at: number): number => b[at]! | (b[at + 1]! << 8);
+
+/** Blocks of 32: a scale, perhaps a minimum, perhaps a fifth bit for each, then the low bits. */
+const simple = (bits: 4 | 5, least: boolean): Reader => ({
+  group: 32,
+  bits: bits === 4 ? 4 : 8,
+  halves: true,
+  zeros: least,
+  read(b, at, q, e, s, z, g) {
+    const scale = half(u16(b, at));
+    s[g] = scale;
+    // Integers stand around 0, so that four bits fit.
+    const middle = bits === 4 ? 8 : 16;
+    const fifth = at + (least ? 4 : 2);
+    const low = fifth + (bits === 5 ? 4 : 0);
+    for (let i = 0; i < 16; i++) {
+      let [x, y] = [b[low + i]! & 15, b[low + i]! >> 4];
+      if (bits === 5) {
+        x |= ((b[fifth + (i >> 3)]! >> (i & 7)) & 1) << 4;
+        y |= ((b[fifth + 2 + (i >> 3)]! >> (i & 7)) & 1) << 4;
+      }
+      q[e + i] = x - middle;
+      q[e + 16 + i] = y - middle;
+    }
+    if (least) setZero(half(u16(b, at + 2)), scale, middle, q, e, s, z, g);
+  },
+});
+
+/** For elements `scale * q + least`, the zero of integers `q - middle`. */
+function setZero(
+  least: number,
+  scale: number,
+  middle: number,
+  q: Int8Array,
+  e: number,
+  s: Float32Array,
+  z: Float32Array,
+  g: number,
+): void {
+  if (scale !== 0) z[g] = -least / scale - middle;
+  else {
+    // All are the same: the distance of any integer from its zero is one, whatever they are written over with.
+    s[g] = least;
+    z[g] = -middle - 1;
+    q.fill(-middle, e, e + 32);
+  }
+}
+
+/** Blocks of 256 in groups of 32, whose scales and minima have six bits each. */
+const superBlock = (bits: 4 | 5): Reader => ({
+  group: 32,
+  bits: bits === 4 ? 4 : 8,
+  halves: false,
+  zeros: true,
+  read(b, at, q, e, s, z, g) {
+    const d = half(u16(b, at));
+    const dMin = half(u16(b, at + 2));
+    const high = at + 16;
+    const low = high + (bits === 5 ? 32 : 0);
+    const middle = bits === 4 ? 8 : 16;
+    for (let j = 0; j < 8; j++) {
+      const [scale, least] = sixBits(b, at + 4, j);
+      const from = low + 32 * (j >> 1);
+      for (let i = 0; i < 32; i++) {
+        let x = j & 1 ? b[from + i]! >> 4 : b[from + i]! & 15;
+        if (bits === 5) x |= ((b[high + i]! >> j) & 1) << 4;
+        q[e + 32 * j + i] = x - middle;
+      }
+      s[g + j] = Math.fround(d * scale);
+      setZero(-dMin * least, d * scale, middle, q, e + 32 * j, s, z, g + j);
+    }
+  },
+});
+
+/** Scale and minimum `j` of eight, in twelve bytes. */
+function sixBits(b: Uint8Array, at: number, j: number): [number, number] {
+  if (j < 4) return [b[at + j]! & 63, b[at + j + 4]! & 63];
+  return [
+    (b[at + j + 4]! & 15) | ((b[at + j - 4]! >> 6) << 4),
+    (b[at + j + 4]! >> 4) | ((b[at + j]! >> 6) << 4),
+  ];
+}
+
+const READERS: Readonly<Record<BlockType, Reader>> = {
+  Q4_0: simple(4, false),
+  Q4_1: simple(4, true),
+  Q5_0: simple(5, false),
+  Q5_1: simple(5, true),
+  Q8_0: {
+    group: 32,
+    bits: 8,
+    halves: true,
+    zeros: false,
+    read(b, at, q, e, s, _z, g) {
+      s[g] = half(u16(b, at));
+      for (let i = 0; i < 32; i++) q[e + i] = b[at + 2 + i]!;
+    },
+  },
+  Q4_K: superBlock(4),
+  Q5_K: superBlock(5),
+  Q6_K: {
+    group: 16,
+    bits: 8,
+    halves: false,
+    zeros: false,
+    read(b, at, q, e, s, _z, g) {
+      const d = half(u16(b, at + 208));
+      for (let j = 0; j < 16; j++) s[g + j] = d * ((b[at + 192 + j]! << 24) >> 24);
+      for (let n = 0; n < 2; n++)
+        for (let i = 0; i < 32; i++) {
+          const [x, y, h] = [b[at + 64 * n + i]!, b[at + 64 * n + 32 + i]!, b[at + 128 + 32 * n + i]!];
+          const to = e + 128 * n + i;
+          q[to] = ((x & 15) | ((h & 3) << 4)) - 32;
+          q[to + 32] = ((y & 15) | (((h >> 2) & 3) << 4)) - 32;
+          q[to + 64] = ((x >> 4) | (((h >> 4) & 3) << 4)) - 32;
+          q[to + 96] = ((y >> 4) | (((h >> 6) & 3) << 4)) - 32;
+        }
+    },
+  },
+};
+
+interface Unpacked {
+  readonly q: Int8Array;
+  readonly scales: Float32Array;
+  readonly zeros: Float32Array | undefined;
+}
+
+function unpack(type: BlockType, data: Uint8Array): Unpacked {
+  const { group, zeros, read } = READERS[type];
+  const { block, bytes } = TYPES[type];
+  const blocks = data.length / bytes;
+  const q = new Int8Array(blocks * block);
+  const scales = new Float32Array(q.length / group);
+  const z = new Float32Array(zeros ? scales.length : 0);
+  for (let i = 0; i < blocks; i++) read(data, i * bytes, q, i * block, scales, z, (i * block) / group);
+  return { q, scales, zeros: zeros ? z : undefined };
+}
+
+/** The floats that blocks stand for. */
+export function blockFloats(type: BlockType, data: Uint8Array): Float32Array {
+  const { q, scales, zeros } = unpack(type, data);
+  const { group } = READERS[type];
+  const out = new Float32Array(q.length);
+  for (let i = 0; i < q.length; i++) {
+    const g = Math.floor(i / group);
+    out[i] = (q[i]! - (zeros ? zeros[g]! : 0)) * scales[g]!;
+  }
+  return out;
+}
+
+/** A matrix of blocks in the layout of `ops/quantized.ts`: the same integers and scales. */
+export function blockIntegers(
+  type: BlockType,
+  data: Uint8Array,
+  rows: number,
+  columns: number,
+): IntegerBytes {
+  const { q, scales, zeros } = unpack(type, data);
+  const { group, bits, halves } = READERS[type];
+  const groups = columns / group;
+  const floats = (values: Float32Array, asHalves: boolean) => {
+    const out = asHalves ? Uint16Array.from(values, toHalf) : values;
+    return {
+      dtype: asHalves ? ("f16" as const) : ("f32" as const),
+      shape: [rows, groups],
+      data: new Uint8Array(out.buffer, out.byteOffset, out.byteLength),
+    };
+  };
+  const bytes = bits === 8 ? q : nibbles(q, rows, columns, Math.ceil(groups / 2) * group);
+  return {
+    packed: {
+      dtype: bits === 8 ? "i8" : "u8",
+      shape: [rows, bytes.length / rows],
+      data: new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+    },
+    scales: floats(scales, halves),
+    zeros: zeros && floats(zeros, false),
+    groupSize: group,
+  };
+}
+
+/** Two elements a byte: those of the row's first half in the low bits. */
+function nibbles(q: Int8Array, rows: number, columns: number, half: number): Uint8Array {
+  const out = new Uint8Array(rows * half);
+  for (let r = 0; r < rows; r++)
+    for (let j = 0; j < half; j++) {
+      const low = q[r * columns + j]! & 15;
+      const high = half + j < columns ? q[r * columns + half + j]! & 15 : 0;
+      out[r * half + j] = low | (high << 4);
+    }
+  return out;
+}
+
+/** Floats as a type that we write; blocks round to the nearest integer of the scale that the largest element sets. */
+export function encode(type: WrittenType, x: Float32Array): Uint8Array {
+  const sixteen = (f: (v: number) => number) => new Uint8Array(Uint16Array.from(x, f).buffer);
+  switch (type) {
+    case "F32":
+      return new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
+    case "F16":
+      return sixteen(toHalf);
+    case "BF16":
+      return sixteen(toBrain);
+    case "Q8_0":
+      return blocksOf(type, x, (at, out) => {
+        const d = most(x, at, 32) / 127;
+        setU16(out, 0, toHalf(d));
+        for (let i = 0; i < 32; i++) out[2 + i] = d === 0 ? 0 : roundEven(x[at + i]! / d);
+      });
+    case "Q4_0":
+      return blocksOf(type, x, (at, out) => {
+        // The largest element becomes -8, whatever its sign: one more step than with 7.
+        let top = 0;
+        for (let i = 0; i < 32; i++) if (Math.abs(x[at + i]!) > Math.abs(top)) top = x[at + i]!;
+        const d = top / -8;
+        setU16(out, 0, toHalf(d));
+        const q = (v: number) => (d === 0 ? 8 : Math.min(15, Math.max(0, Math.round(v / d) + 8)));
+        for (let i = 0; i < 16; i++) out[2 + i] = q(x[at + i]!) | (q(x[at + 16 + i]!) << 4);
+      });
+    case "Q4_K":
+      return blocksOf(type, x, (at, out) => superBlockOf(x, at, out));
+    default:
+      return type satisfies never;
+  }
+}
+
+const most = (x: Float32Array, at: number, n: number): number => {
+  let m = 0;
+  for (let i = 0; i < n; i++) m = Math.max(m, Math.abs(x[at + i]!));
+  return m;
+};
+
+const setU16 = (b: Uint8Array, at: number, v: number): void => {
+  b[at] = v & 255;
+  b[at + 1] = v >> 8;
+};
+
+function blocksOf(
+  type: BlockType,
+  x: Float32Array,
+  write: (at: number, out: Uint8Array) => void,
+): Uint8Array {
+  const { block, bytes } = TYPES[type];
+  const out = new Uint8Array((x.length / block) * bytes);
+  for (let i = 0; i < x.length / block; i++) write(i * block, out.subarray(i * bytes, (i + 1) * bytes));
+  return out;
+}
+
+/** One block of Q4_K: groups from their least (0 or below) to their largest element, scales and minima in six bits. */
+function superBlockOf(x: Float32Array, at: number, out: Uint8Array): void {
+  const scales = new Float64Array(8);
+  const leasts = new Float64Array(8);
+  for (let j = 0; j < 8; j++) {
+    const group = x.subarray(at + 32 * j, at + 32 * j + 32);
+    const least = Math.min(0, ...group);
+    scales[j] = (Math.max(0, ...group) - least) / 15;
+    leasts[j] = -least;
+  }
+  const dBits = toHalf(Math.max(...scales) / 63);
+  const minBits = toHalf(Math.max(...leasts) / 63);
+  const [d, dMin] = [half(dBits), half(minBits)];
+  setU16(out, 0, dBits);
+  setU16(out, 2, minBits);
+  const six = (v: number, unit: number) => (unit === 0 ? 0 : Math.min(63, Math.round(v / unit)));
+  for (let j = 0; j < 8; j++) {
+    const [s, m] = [six(scales[j]!, d), six(leasts[j]!, dMin)];
+    if (j < 4) {
+      out[4 + j] = out[4 + j]! | s;
+      out[8 + j] = out[8 + j]! | m;
+    } else {
+      out[8 + j] = (s & 15) | ((m & 15) << 4);
+      out[j] = out[j]! | ((s >> 4) << 6);
+      out[4 + j] = out[4 + j]! | ((m >> 4) << 6);
+    }
+    for (let i = 0; i < 32; i++) {
+      const unit = d * s;
+      const q =
+        unit === 0 ? 0 : Math.min(15, Math.max(0, Math.round((x[at + 32 * j + i]! + dMin * m) / unit)));
+      const to = 16 + 32 * (j >> 1) + i;
+      out[to] = out[to]! | (j & 1 ? q << 4 : q);
+    }
+  }
+}

@@ -1,0 +1,134 @@
+// A GGUF file as a model folder: its metadata as a config.json, its tokenizer, its tensors by the model's own names.
+
+import * as fs from "node:fs";
+import type { ModelConfig } from "../config.js";
+import type { Family } from "../family.js";
+import { type ModelFolder, ModelFolderError } from "../folder.js";
+import type { IntegerBytes, ParameterFiles } from "../parameters.js";
+import type { TensorBytes } from "../safetensors.js";
+import { TextTokenizer } from "../tokenizer.js";
+import { blockFloats, blockIntegers } from "./blocks.js";
+import { type ByteSource, GgufError, type GgufHeader, type GgufTensor, parseGguf } from "./format.js";
+import { architectureOf, configOf, Keys } from "./metadata.js";
+import { ggufName, interleavedHeads, moveRows } from "./names.js";
+import { tokenizerFiles } from "./tokenizer.js";
+import { isBlockType } from "./types.js";
+
+const DTYPE = { F32: "f32", F16: "f16", BF16: "bf16" } as const;
+
+class OpenFile implements ByteSource, Disposable {
+  readonly size: number;
+  readonly #fd: number;
+  constructor(readonly path: string) {
+    try {
+      this.#fd = fs.openSync(path, "r");
+    } catch (e) {
+      const why =
+        (e as NodeJS.ErrnoException).code === "ENOENT" ? "there is no such file" : (e as Error).message;
+      throw new ModelFolderError(`${path}: ${why}`);
+    }
+    this.size = fs.fstatSync(this.#fd).size;
+  }
+
+  read(at: number, length: number): Uint8Array {
+    const out = new Uint8Array(length);
+    let done = 0;
+    while (done < length) {
+      const n = fs.readSync(this.#fd, out, done, length - done, at + done);
+      if (n === 0) throw new GgufError(`${this.path}: the file ended while it was read`);
+      done += n;
+    }
+    return out;
+  }
+
+  [Symbol.dispose](): void {
+    fs.closeSync(this.#fd);
+  }
+}
+
+/** A model's parameters in an open file. */
+export class GgufParameters implements ParameterFiles {
+  constructor(
+    readonly source: ByteSource & Disposable,
+    readonly header: GgufHeader,
+    readonly file: string,
+    readonly config: ModelConfig,
+  ) {}
+
+  has(name: string): boolean {
+    const stored = ggufName(name);
+    return stored !== undefined && this.header.tensors.has(stored);
+  }
+
+  read(name: string, shape: readonly number[]): TensorBytes {
+    const t = this.#tensor(name, shape);
+    const data = this.source.read(t.begin, t.bytes);
+    if (!isBlockType(t.type)) return this.#inOrder(name, { dtype: DTYPE[t.type], shape, data });
+    const floats = blockFloats(t.type, data);
+    return this.#inOrder(name, { dtype: "f32", shape, data: new Uint8Array(floats.buffer) });
+  }
+
+  integers(name: string, shape: readonly [number, number]): IntegerBytes | undefined {
+    const t = this.#tensor(name, shape);
+    if (!isBlockType(t.type)) return undefined;
+    const q = blockIntegers(t.type, this.source.read(t.begin, t.bytes), ...shape);
+    return {
+      packed: this.#inOrder(name, q.packed),
+      scales: this.#inOrder(name, q.scales),
+      zeros: q.zeros && this.#inOrder(name, q.zeros),
+      groupSize: q.groupSize,
+    };
+  }
+
+  #tensor(name: string, shape: readonly number[]): GgufTensor {
+    const stored = ggufName(name);
+    const t = stored === undefined ? undefined : this.header.tensors.get(stored);
+    if (!t) throw new GgufError(`${this.file}: tensor "${stored ?? name}" is missing`);
+    if (t.shape.length !== shape.length || t.shape.some((d, i) => d !== shape[i]))
+      throw new GgufError(
+        `${this.file}: tensor "${stored}" is [${t.shape}], but the metadata asks for [${shape}]`,
+      );
+    return t;
+  }
+
+  #inOrder(name: string, t: TensorBytes): TensorBytes {
+    const heads = interleavedHeads(architectureOf(this.header, this.file), this.config, name);
+    return heads === undefined ? t : moveRows(t, heads, true);
+  }
+
+  [Symbol.dispose](): void {
+    this.source[Symbol.dispose]();
+  }
+}
+
+/**
+ * Opens a GGUF file and reads its metadata.
+ * @throws GgufError, ModelFolderError naming the file
+ */
+export function openGguf(path: string): ModelFolder {
+  using source = new OpenFile(path);
+  const header = parseGguf(source, path);
+  const factors = header.tensors.get("rope_freqs.weight");
+  if (factors && factors.type !== "F32")
+    throw new GgufError(`${path}: tensor "rope_freqs.weight" is ${factors.type}, not F32`);
+  const stretch = factors && new Float32Array(source.read(factors.begin, factors.bytes).buffer);
+  const keys = new Keys(header.metadata, path);
+  return {
+    path,
+    configFile: path,
+    config: configOf(header, path, stretch),
+    generation: {},
+    // Files mix dtypes: norms are f32 beside matrices of halves or integers.
+    activations: "f32",
+    tokenizer() {
+      try {
+        return new TextTokenizer(tokenizerFiles(keys));
+      } catch (e) {
+        if (e instanceof GgufError) throw e;
+        throw new GgufError(`${path}: ${(e as Error).message}`);
+      }
+    },
+    parameters: (_family: Family, config: ModelConfig) =>
+      new GgufParameters(new OpenFile(path), header, path, config),
+  };
+}
