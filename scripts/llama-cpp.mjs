@@ -24,7 +24,13 @@ if (what === "greedy") {
   const { llama, model } = await load();
   const answers = [];
   for (const prompt of JSON.parse(rest[1])) {
-    const context = await model.createContext({ threads: 1, contextSize: 256, flashAttention: false, experimentalKvCacheKeyType: "F32", experimentalKvCacheValueType: "F32" });
+    const context = await model.createContext({
+      threads: 1,
+      contextSize: 256,
+      flashAttention: false,
+      experimentalKvCacheKeyType: "F32",
+      experimentalKvCacheValueType: "F32",
+    });
     const tokens = [];
     for await (const t of context.getSequence().evaluate(prompt, { temperature: 0, yieldEogToken: true })) {
       tokens.push(t);

@@ -16,7 +16,7 @@ const flags = z.object({
 export const spec: CommandSpec<typeof flags.shape> = {
   name: "chat",
   summary: "Talk with a model. An empty line or Ctrl-D ends the conversation, Ctrl-C an answer.",
-  positionals: [{ name: "model", description: "a Hugging Face model folder" }],
+  positionals: [{ name: "model", description: "a Hugging Face model folder, or a GGUF file" }],
   flags,
   async run([model], f) {
     const engine = await startEngine({ model: model!, ...(f.chip ? { chip: f.chip } : {}) });

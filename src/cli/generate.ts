@@ -11,7 +11,7 @@ export const spec: CommandSpec<typeof flags.shape> = {
   name: "generate",
   summary: "Continue a prompt.",
   positionals: [
-    { name: "model", description: "a Hugging Face model folder" },
+    { name: "model", description: "a Hugging Face model folder, or a GGUF file" },
     { name: "prompt", description: "the text to continue" },
   ],
   flags,

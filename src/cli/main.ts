@@ -20,6 +20,11 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<{ spec: un
   chat: { summary: "talk with a model", load: () => import("./chat.js") },
   serve: { summary: "serve a model through an OpenAI-compatible HTTP API", load: () => import("./serve.js") },
   export: { summary: "write a model as a GGUF file", load: () => import("./export.js") },
+  pull: { summary: "fetch a model from the Hugging Face hub", load: () => import("./pull.js") },
+  quantize: {
+    summary: "make 8- or 4-bit integers of a model's matrices",
+    load: () => import("./quantize.js"),
+  },
   ops: { summary: "list the operators and what supports them", load: () => import("./ops.js") },
   "tune-kernels": {
     summary: "measure block sizes here and write a tuning table",

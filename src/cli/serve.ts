@@ -80,7 +80,7 @@ export async function serveUntilStopped(
 export const spec: CommandSpec<typeof flags.shape> = {
   name: "serve",
   summary: "Serve a model through an OpenAI-compatible HTTP API.",
-  positionals: [{ name: "model", description: "a Hugging Face model folder" }],
+  positionals: [{ name: "model", description: "a Hugging Face model folder, or a GGUF file" }],
   flags,
   run: ([model], f) => serveUntilStopped({ model: model!, ...f }),
 };

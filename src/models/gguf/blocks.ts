@@ -240,7 +240,7 @@ export function encode(type: WrittenType, x: Float32Array): Uint8Array {
         // The largest element becomes -8, whatever its sign: one more step than with 7.
         let top = 0;
         for (let i = 0; i < 32; i++) if (Math.abs(x[at + i]!) > Math.abs(top)) top = x[at + i]!;
-        const d = top / -8;
+        const d = top === 0 ? 0 : top / -8;
         setU16(out, 0, toHalf(d));
         const q = (v: number) => (d === 0 ? 8 : Math.min(15, Math.max(0, Math.round(v / d) + 8)));
         for (let i = 0; i < 16; i++) out[2 + i] = q(x[at + i]!) | (q(x[at + 16 + i]!) << 4);

@@ -266,7 +266,7 @@ export function tokenizerMetadata(tokenizer: TextTokenizer, vocabSize: number): 
   const bos = id("bos_token", "bos");
   id("eos_token", "eos");
   id("pad_token", "padding");
-  out.set("tokenizer.ggml.add_bos_token", { bool: bos !== undefined && tokenizer.encode("a")[0] === bos });
+  out.set("tokenizer.ggml.add_bos_token", { bool: bos !== undefined && tokenizer.encode("")[0] === bos });
   const template = chatTemplate ?? config?.["chat_template"];
   if (typeof template === "string") out.set("tokenizer.chat_template", { string: template });
   return out;
