@@ -35,6 +35,7 @@ export const FOR_USERS: ReadonlySet<string> = new Set([
 
 /** Errors for whoever writes kernels, operators or the compiler: in a command they are bugs and show their stack. */
 export const FOR_AUTHORS: ReadonlySet<string> = new Set([
+  "AnomalyError",
   "ArgumentError",
   "SchemaError",
   "LaunchError",
