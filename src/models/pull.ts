@@ -131,7 +131,11 @@ async function retry<T>(o: PullOptions, what: string, run: (attempt: number) => 
 }
 
 const hashOf = (file: RemoteFile): Hash | undefined =>
-  file.sha256 ? createHash("sha256") : file.gitId && createHash("sha1").update(`blob ${file.size}\0`);
+  file.sha256
+    ? createHash("sha256")
+    : file.gitId
+      ? createHash("sha1").update(`blob ${file.size}\0`)
+      : undefined;
 
 /** The checksum of what is on disk so far. */
 async function hashFile(path: string, hash: Hash): Promise<void> {
