@@ -19,6 +19,8 @@ export interface Target {
   readonly name: string;
   /** Changes whenever the produced code would: compiler version, instruction set, printer version. Part of every cache key. */
   readonly fingerprint: string;
+  /** Approximate functions (`exp2Approx`) on f32 that the target has code for; the others reach it expanded. Default: none. */
+  readonly nativeMath?: readonly string[];
   /** Compiles one kernel. Throws {@link CompileError} that names the kernel when the chip cannot express it. */
   compile(func: Func): Artifact;
   /** The same with the slow part elsewhere (another process), so that several run at once. */

@@ -40,11 +40,15 @@ export function constexprKey(v: ConstexprValue): unknown {
 }
 
 /** The IR of a specialised kernel as targets get it. */
-export function buildOptimized(source: KernelSource, spec: Specialization): Func {
+export function buildOptimized(
+  source: KernelSource,
+  spec: Specialization,
+  nativeMath?: readonly string[],
+): Func {
   const func = source.build(spec);
   compileStats.built++;
   func.paramFacts ??= alignments(source, spec);
-  optimize(func);
+  optimize(func, { nativeMath });
   if (spec.wideOffsets) widenOffsets(func);
   return func;
 }
@@ -64,7 +68,7 @@ export function compileFresh(
   spec: Specialization,
   chip: Chip,
 ): { func: Func; artifact: Artifact } {
-  const func = buildOptimized(source, spec);
+  const func = buildOptimized(source, spec, chip.target.nativeMath);
   if (debugs("ir")) warn(print(func));
   const artifact = chip.target.compile(func);
   compileStats.compiled++;

@@ -25,6 +25,11 @@ export interface Capabilities {
   readonly elementsPerProgram: number;
   /** Block sizes [M, N, K] that suit `dot`. */
   readonly dotBlock: readonly [number, number, number];
+  /**
+   * Dtypes under 32 bits whose products run on matrix units, several times as fast as in f32. Kernels that would compute in f32 hand
+   * such operands on as they are. Default: none.
+   */
+  readonly matrixDtypes?: readonly string[];
   /** A sum over a product of large tiles is computed on the way: neither the product nor its factors are kept. Default false. */
   readonly streamsSums?: boolean;
   /** Largest bytes of one buffer. */

@@ -78,7 +78,7 @@ export async function warmup(list: readonly Signature[], options: WarmupOptions 
         ready++;
         return;
       }
-      const func = buildOptimized(source, spec);
+      const func = buildOptimized(source, spec, chip.target.nativeMath);
       const { target } = chip;
       const artifact = await (target.compileAsync?.(func) ?? target.compile(func));
       compileStats.compiled++;

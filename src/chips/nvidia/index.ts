@@ -18,6 +18,7 @@ function capabilities(device: CudaDevice): Capabilities {
     threads: device.multiprocessors,
     elementsPerProgram: 1024,
     dotBlock: [128, 128, 32],
+    matrixDtypes: device.capability >= 80 ? ["bf16", "f16"] : [],
     maxBufferBytes: device.memoryBytes,
     maxGrid: [device.maxGridX, device.maxGridY, device.maxGridZ],
     memoryBytes: device.memoryBytes,

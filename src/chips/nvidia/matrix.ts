@@ -77,7 +77,10 @@ function wideSums(n: number): Fragment {
   return { registers: [1, 8 * n, ...columns], threads: [2, 4, n, 2 * n, 4 * n, 16 * n, 32 * n] };
 }
 
-/** Products of a group of four warps, both operands out of shared memory (PTX ISA, "Asynchronous warpgroup level"). */
+/** a[64,16] of a group of four warps, 16 rows each. */
+const wideLeft: Fragment = { registers: [1, 128, 8], threads: [2, 4, 16, 32, 64, 256, 512] };
+
+/** Products of a group of four warps (PTX ISA, "Asynchronous warpgroup level"): b out of shared memory, a too or in registers. */
 function wgmma(operands: "bf16" | "f16", n: number): PtxMatrix {
   const name = `wgmma.mma_async.sync.aligned.m64n${n}k16.f32.${operands}.${operands}`;
   return {
@@ -90,16 +93,23 @@ function wgmma(operands: "bf16" | "f16", n: number): PtxMatrix {
     operands,
     accumulator: "f32",
     subgroups: 4,
-    a: { shared: true },
+    a: { shared: true, fragment: wideLeft },
     b: { shared: true },
     c: wideSums(n),
     isAsync: true,
     print(u, s, bases) {
-      if (isList(s.a) || isList(s.b)) throw new Error(`${name} takes its operands from shared memory`);
-      const [a, b] = [descriptor(u, s.a, bases), descriptor(u, s.b, bases)];
+      if (isList(s.b)) throw new Error(`${name} takes its right operand from shared memory`);
       const across = (x: SharedMatrix): number => (x.major === "k" ? 0 : 1);
       const sums = s.d.map((r) => u.reg(r)).join(", ");
-      u.emit(`${name} {${sums}}, ${a}, ${b}, 1, 1, 1, ${across(s.a)}, ${across(s.b)};`);
+      const b = descriptor(u, s.b, bases);
+      const add = s.first === undefined ? "1" : typeof s.first === "object" ? `!${u.reg(s.first)}` : Number(s.first) ? "0" : "1"; // biome-ignore format: one line
+      if (isList(s.a)) {
+        const a = s.a.map((o) => u.register(o, "i32")).join(", ");
+        u.emit(`${name} {${sums}}, {${a}}, ${b}, ${add}, 1, 1, ${across(s.b)};`);
+      } else
+        u.emit(
+          `${name} {${sums}}, ${descriptor(u, s.a, bases)}, ${b}, ${add}, 1, 1, ${across(s.a)}, ${across(s.b)};`,
+        );
     },
   };
 }

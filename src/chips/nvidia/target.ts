@@ -12,8 +12,12 @@ import { bytesOf } from "./memory-ops.js";
 import { ENTRY, PRINTER_VERSION, printPtx } from "./print.js";
 import { shapeOf } from "./shape.js";
 
+/** What the printer has instructions for. */
+export const NATIVE_MATH: readonly string[] = ["exp2Approx"];
+
 export class NvidiaTarget implements Target {
   readonly name = "nvidia";
+  readonly nativeMath = NATIVE_MATH;
   readonly fingerprint: string;
   readonly shape: SimtShape;
 

@@ -46,6 +46,80 @@ export const tuning: TuningTable = {
           "BK": 32
         }
       }
+    ],
+    "attention": [
+      {
+        "when": {
+          "dtype": "bf16",
+          "D": "..128"
+        },
+        "use": {
+          "BM": 128,
+          "BN": 128
+        }
+      },
+      {
+        "when": {
+          "dtype": "f16",
+          "D": "..128"
+        },
+        "use": {
+          "BM": 128,
+          "BN": 128
+        }
+      },
+      {
+        "when": {
+          "dtype": "bf16"
+        },
+        "use": {
+          "BM": 128,
+          "BN": 64
+        }
+      },
+      {
+        "when": {
+          "dtype": "f16"
+        },
+        "use": {
+          "BM": 128,
+          "BN": 64
+        }
+      },
+      {
+        "use": {
+          "BM": 64,
+          "BN": 64
+        }
+      }
+    ],
+    "attention_backward": [
+      {
+        "when": {
+          "dtype": "bf16",
+          "D": "..128"
+        },
+        "use": {
+          "BM": 64,
+          "BN": 128
+        }
+      },
+      {
+        "when": {
+          "dtype": "f16",
+          "D": "..128"
+        },
+        "use": {
+          "BM": 64,
+          "BN": 128
+        }
+      },
+      {
+        "use": {
+          "BM": 32,
+          "BN": 64
+        }
+      }
     ]
   }
 };

@@ -6,19 +6,22 @@ import { Builder } from "../ir/builder.js";
 import { type Block, type Func, type Op, replaceAllUses, type Value } from "../ir/ir.js";
 import { EXPANSIONS } from "./math/index.js";
 
-/** Expands the ops of EXPANDED_UNARY and EXPANDED_BINARY (ir/ops/math.ts) in place. Returns whether there were any. */
-export function expandMath(func: Func): boolean {
-  return expandBlock(func.body);
+/**
+ * Expands the ops of EXPANDED_UNARY and EXPANDED_BINARY (ir/ops/math.ts) in place, but on f32 those of `keep`. Returns whether
+ * there were any.
+ */
+export function expandMath(func: Func, keep: readonly string[] = []): boolean {
+  return expandBlock(func.body, keep);
 }
 
-function expandBlock(block: Block): boolean {
+function expandBlock(block: Block, keep: readonly string[]): boolean {
   let changed = false;
   const old = block.ops.splice(0);
   const b = new Builder(block);
   for (const op of old) {
-    for (const region of op.regions) if (expandBlock(region)) changed = true;
+    for (const region of op.regions) if (expandBlock(region, keep)) changed = true;
     const expand = EXPANSIONS[op.opcode];
-    if (!expand) {
+    if (!expand || (keep.includes(op.opcode) && op.result.type.dtype === "f32")) {
       block.ops.push(op);
       continue;
     }

@@ -10,6 +10,8 @@ import { licm } from "./licm.js";
 import { simplify } from "./simplify.js";
 
 export interface OptimizeOptions {
+  /** Approximate functions that the target computes itself on f32. Default: none. */
+  readonly nativeMath?: readonly string[] | undefined;
   /** Verifies the function after every pass. Default: no. */
   readonly verifyEach?: boolean;
   /** Called after every pass that changed something. */
@@ -42,7 +44,7 @@ export function optimize(func: Func, options: OptimizeOptions = {}): void {
   };
   settle();
   run("licm", licm);
-  run("expand-math", expandMath);
+  run("expand-math", (f) => expandMath(f, options.nativeMath));
   settle();
   // What the expansions made of constants and invariant values leaves the loops too.
   if (run("licm", licm)) settle();

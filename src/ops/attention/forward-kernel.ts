@@ -7,7 +7,7 @@
 // The scores of a block stand as [keys, queries]: queries, turned over once, lie along the vector lanes. So keys are read as
 // they stand, the softmax needs no sums across lanes, and the weights are the left side of the second product either way.
 
-import { constexpr, f32, i32, ptr, u32, u64 } from "../../compiler/lang/index.js";
+import { constexpr, dim, f32, i32, ptr, u32, u64 } from "../../compiler/lang/index.js";
 import { kernel } from "../../runtime/index.js";
 import { capped, inWindow, kept } from "./score-parts.js";
 
@@ -17,24 +17,26 @@ import { capped, inWindow, kept } from "./score-parts.js";
  * - VARLEN: sequences stand one after another in one batch; `startsQ` and `startsK` say where each begins.
  * - PAGE: keys and values are blocks of PAGE tokens, `table` names those of each sequence, `startsK` holds their lengths.
  * - SPLIT: each program of the third grid axis takes SPLIT keys; the results (`oc`, `lc` apart) are joined afterwards.
+ * - HALF: products of halves on matrix units (IN is their dtype, else f32), the scores scaled after the product, exponentials to
+ *   about 2^-22; the scale is positive.
  * - MASK: 1 hides keys where `mask` is 0, 2 adds `mask` to the scores.
  */
 export const attentionForward = kernel(
   // biome-ignore format: one line per group
   { q: ptr, k: ptr, v: ptr, o: ptr, lse: ptr, mask: ptr, startsQ: ptr, startsK: ptr, table: ptr,
-    qb: i32, qh: i32, qt: i32, kb: i32, kh: i32, kt: i32, vb: i32, vh: i32, vt: i32,
-    ob: i32, oh: i32, ot: i32, oc: i32, lb: i32, lh: i32, lc: i32, mb: i32, mh: i32, mt: i32, mn: i32, tb: i32,
+    qb: dim, qh: dim, qt: dim, kb: dim, kh: dim, kt: dim, vb: dim, vh: dim, vt: dim,
+    ob: dim, oh: dim, ot: dim, oc: i32, lb: i32, lh: i32, lc: i32, mb: i32, mh: i32, mt: i32, mn: i32, tb: i32,
     KH: i32, G: i32, Sq: i32, Sk: i32, offset: i32, left: i32, right: i32, scale: f32, cap: f32,
     seed: u64, low: u32, high: u32, drop: u32, rest: f32,
     BM: constexpr, BN: constexpr, D: constexpr, BD: constexpr, DV: constexpr, BV: constexpr, LEFT: constexpr.bool, RIGHT: constexpr.bool,
     MASK: constexpr, DROP: constexpr.bool, CAP: constexpr.bool, VARLEN: constexpr.bool, PAGE: constexpr, SPLIT: constexpr,
-    inWindow, kept, capped },
+    IN: constexpr.dtype, HALF: constexpr.bool, LOG2E: constexpr, inWindow, kept, capped },
   (
     // biome-ignore format: one line per group
     { q, k, v, o, lse, mask, startsQ, startsK, table,
       qb, qh, qt, kb, kh, kt, vb, vh, vt, ob, oh, ot, oc, lb, lh, lc, mb, mh, mt, mn, tb,
       KH, G, Sq, Sk, offset, left, right, scale, cap, seed, low, high, drop, rest,
-      BM, BN, D, BD, DV, BV, LEFT, RIGHT, MASK, DROP, CAP, VARLEN, PAGE, SPLIT, inWindow, kept, capped },
+      BM, BN, D, BD, DV, BV, LEFT, RIGHT, MASK, DROP, CAP, VARLEN, PAGE, SPLIT, IN, HALF, LOG2E, inWindow, kept, capped },
     tl,
   ) => {
     const b = tl.floorDiv(tl.programId(1), KH);
@@ -49,10 +51,13 @@ export const attentionForward = kernel(
     const last = tl.minimum(first + BM, G * queries) - 1;
     const most = tl.maximum(queries, 1);
     const oneHead = tl.floorDiv(first, most) === tl.floorDiv(last, most);
+    // The least and the greatest place of a query of this block.
+    const least = tl.where(oneHead, first % most, 0) + shift;
+    const greatest = tl.where(oneHead, last % most, queries - 1) + shift;
     let start = 0;
     let end = tl.where(first < G * queries, keys, 0);
-    if (RIGHT) end = tl.minimum(end, tl.where(oneHead, last % most, queries - 1) + shift + right + 1);
-    if (LEFT) start = tl.maximum(tl.where(oneHead, first % most, 0) + shift - left, 0);
+    if (RIGHT) end = tl.minimum(end, greatest + right + 1);
+    if (LEFT) start = tl.maximum(least - left, 0);
     if (SPLIT > 0) {
       start = tl.maximum(start, tl.programId(2) * SPLIT);
       end = tl.minimum(end, (tl.programId(2) + 1) * SPLIT);
@@ -67,7 +72,10 @@ export const attentionForward = kernel(
     const e = tl.row(tl.arange(0, BV));
     const wide = D === BD ? tl.col(rows) : tl.col(rows) && d < D;
     const own = tl.load(q + b * qb + q0 * qt + tl.col(g * qh + t * qt) + d, wide, 0);
-    const x = tl.trans(tl.cast(own, tl.f32) * scale);
+    const x = tl.trans(HALF ? own : tl.cast(own, tl.f32) * scale);
+    // The factor from what `top` counts in to the exponents of 2.
+    const RAW = HALF && !CAP && MASK !== 2;
+    const unit = RAW ? scale * LOG2E : LOG2E;
     const theirKeys = k + (PAGE === 0 ? b * kb : 0) + head * kh + k0 * kt;
     const theirValues = v + (PAGE === 0 ? b * vb : 0) + head * vh + k0 * vt;
     let top = tl.full([BM], -Infinity);
@@ -81,25 +89,39 @@ export const attentionForward = kernel(
       const inPage = PAGE === 0 ? n : n % PAGE;
       const atKey = PAGE === 0 ? n * kt : page * kb + inPage * kt;
       const atValue = PAGE === 0 ? n * vt : page * vb + inPage * vt;
-      const y = tl.cast(tl.load(theirKeys + tl.col(atKey) + d, whole, 0), tl.f32);
+      const y = tl.cast(tl.load(theirKeys + tl.col(atKey) + d, whole, 0), IN);
       let s = BM === 1 ? tl.trans(tl.dot(tl.trans(x), tl.trans(y))) : tl.dot(y, x);
+      if (HALF && !RAW) s = s * scale;
       if (CAP) s = capped(s, cap);
-      let seen = inWindow(tl.col(live), tl.col(n) - tl.row(t + shift), left, right, LEFT, RIGHT);
-      if (MASK > 0) {
-        const bias = tl.load(
-          mask + b * mb + tl.row(g * mh + t * mt) + tl.col(n * mn),
-          tl.col(live) && tl.row(rows),
-          0,
-        );
-        if (MASK === 1) seen = seen && bias !== 0;
-        else s = s + tl.cast(bias, tl.f32);
+      if (HALF && MASK === 0) {
+        // Most blocks are seen as a whole.
+        let all = from + BN <= end;
+        if (RIGHT) all = all && from + BN - 1 - least <= right;
+        if (LEFT) all = all && greatest - from <= left;
+        if (!all)
+          s = tl.where(
+            inWindow(tl.col(live), tl.col(n) - tl.row(t + shift), left, right, LEFT, RIGHT),
+            s,
+            -Infinity,
+          );
+      } else {
+        let seen = inWindow(tl.col(live), tl.col(n) - tl.row(t + shift), left, right, LEFT, RIGHT);
+        if (MASK > 0) {
+          const bias = tl.load(
+            mask + b * mb + tl.row(g * mh + t * mt) + tl.col(n * mn),
+            tl.col(live) && tl.row(rows),
+            0,
+          );
+          if (MASK === 1) seen = seen && bias !== 0;
+          else s = s + tl.cast(bias, tl.f32);
+        }
+        s = tl.where(seen, s, -Infinity);
       }
-      s = tl.where(seen, s, -Infinity);
-      const next = tl.maximum(top, tl.max(s, 0));
+      const next = tl.maximum(top, HALF ? tl.max(s, 0, { propagateNan: true }) : tl.max(s, 0));
       // A query that has seen no key yet has no maximum to take away.
       const base = tl.where(next === -Infinity, 0, next);
-      let p = tl.exp(s - tl.row(base));
-      const shrink = tl.exp(top - base);
+      let p = HALF ? tl.exp2Approx(tl.fma(s, unit, tl.row(-base * unit))) : tl.exp(s - tl.row(base));
+      const shrink = HALF ? tl.exp2Approx((top - base) * unit) : tl.exp(top - base);
       sum = sum * shrink + tl.sum(p, 0);
       if (DROP)
         p = tl.where(
@@ -108,8 +130,8 @@ export const attentionForward = kernel(
           0,
         );
       const full = DV === BV ? tl.col(live) : tl.col(live) && e < DV;
-      const z = tl.cast(tl.load(theirValues + tl.col(atValue) + e, full, 0), tl.f32);
-      acc = tl.dot(tl.trans(p), z, acc * tl.col(shrink));
+      const z = tl.cast(tl.load(theirValues + tl.col(atValue) + e, full, 0), IN);
+      acc = tl.dot(tl.cast(tl.trans(p), IN), z, acc * tl.col(shrink));
       top = next;
     }
     // A query that sees no key gets zeros.
@@ -117,7 +139,7 @@ export const attentionForward = kernel(
     const c = SPLIT > 0 ? tl.programId(2) : 0;
     const results = DV === BV ? tl.col(rows) : tl.col(rows) && e < DV;
     tl.store(o + c * oc + b * ob + q0 * ot + tl.col(g * oh + t * ot) + e, acc / tl.col(total), results);
-    tl.store(lse + c * lc + b * lb + q0 + g * lh + t, top + tl.log(total), rows);
+    tl.store(lse + c * lc + b * lb + q0 + g * lh + t, (RAW ? top * scale : top) + tl.log(total), rows);
   },
   "attention",
 );

@@ -63,7 +63,7 @@ interface Blocks {
 
 /** The largest blocks: what the chip's tuning table says of `kernel`, else what suits its products. */
 function blocksOf(chip: Chip, kernel: string, c: AttentionCall): Blocks {
-  const use = tuningOf(chip, kernel, { D: c.size, causal: c.right === 0 });
+  const use = tuningOf(chip, kernel, { dtype: c.q.dtype, D: c.size, causal: c.right === 0 });
   const [m, n] = chip.capabilities.dotBlock;
   const power = (given: unknown, otherwise: number): number => {
     const x = given ?? otherwise;
@@ -84,10 +84,15 @@ const rowsFor = (rows: number, most: number): number =>
 const keysFor = (keys: number, most: number): number =>
   keys <= 16 ? 16 : keys <= 64 ? Math.min(64, most) : most;
 
+/** Whether the products run on matrix units that take the tensors' own dtype. */
+const onMatrixUnits = (c: AttentionCall): boolean =>
+  c.scale > 0 && (c.q.chip.capabilities.matrixDtypes?.includes(c.q.dtype) ?? false);
+
 /** What every kernel is told about the scores. */
 function scoreArgs(c: AttentionCall) {
   const { mask, dropout } = c;
   const ms = mask ? mask.strides : [0, 0, 0, 0];
+  const half = onMatrixUnits(c);
   return {
     mask: mask ?? c.q,
     mb: ms[0]!, mh: ms[1]!, mt: ms[2]!, mn: ms[3]!,
@@ -99,6 +104,7 @@ function scoreArgs(c: AttentionCall) {
     drop: Math.min(2 ** 32 - 1, Math.round((dropout?.p ?? 0) * 2 ** 32)), rest: 1 / (1 - (dropout?.p ?? 0)),
     LEFT: c.left >= 0, RIGHT: c.right >= 0, MASK: mask ? (mask.dtype === "bool" ? 1 : 2) : 0,
     DROP: dropout !== undefined, CAP: c.softcap > 0, VARLEN: c.starts !== undefined,
+    HALF: half, IN: half ? c.q.dtype : "f32", LOG2E: Math.LOG2E,
     D: c.size, BD: Math.max(8, nextPowerOf2(c.size)), DV: c.valueSize, BV: Math.max(8, nextPowerOf2(c.valueSize)),
   }; // biome-ignore format: one line per group
 }
@@ -197,7 +203,8 @@ export function launchBackward(
   const blocks = Math.ceil(c.keys / BN);
   const groups = c.batch * c.keyHeads;
   const chunks = Math.min(blocks, Math.ceil(chip.capabilities.threads / groups));
-  const onePass = chunks <= mostChunks;
+  // Gradients of halves are not added up in memory.
+  const onePass = chunks <= mostChunks && !scores.HALF;
   const f32 = c.q.dtype === "f32";
   const direct = onePass && chunks === 1 && f32;
   let part = out.dq;
@@ -215,8 +222,16 @@ export function launchBackward(
     ...args, dk: out.dk, dv: out.dv, ec: direct || !onePass ? 0 : part.strides[0]!, SPAN: span * BN, QUERIES: onePass,
     fb: out.dks[0], fh: out.dks[1], ft: out.dks[2], wb: out.dvs[0], wh: out.dvs[1], wt: out.dvs[2],
   }); // biome-ignore format: one line per group
-  if (!onePass) attentionBackwardQueries.launch([Math.ceil(c.queries / BM), c.batch * c.heads], args);
-  else if (!direct)
+  if (!onePass) {
+    // On matrix units the sides change places: the large block is the one whose sums stay.
+    const [rows, keys] = scores.HALF ? [Math.min(BN, Math.max(8, nextPowerOf2(c.queries))), BM] : [BM, BN];
+    attentionBackwardQueries.launch([Math.ceil(c.queries / rows), c.batch * c.heads], {
+      ...args,
+      BM: rows,
+      BN: keys,
+    });
+  }
+  if (onePass && !direct)
     callOperator(
       "copy_",
       out.dq,

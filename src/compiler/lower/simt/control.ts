@@ -6,6 +6,7 @@ import { dtypeOf, regKind } from "../simd/kinds.js";
 import type { Operand, Reg, Stmt } from "./form.js";
 import { emitBlock } from "./lower.js";
 import { emitPipelined } from "./pipeline.js";
+import { emitStream } from "./stream.js";
 import type { Unit } from "./unit.js";
 
 export function emitControl(unit: Unit, op: Op): void {
@@ -67,6 +68,11 @@ function emitFor(unit: Unit, op: Op): void {
   const pipeline = unit.plan.pipelineOf(op);
   if (pipeline) {
     emitPipelined(unit, pipeline);
+    return;
+  }
+  const stream = unit.plan.streamOf(op);
+  if (stream) {
+    emitStream(unit, stream);
     return;
   }
   const { e, shared } = unit;

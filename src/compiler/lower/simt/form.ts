@@ -32,6 +32,8 @@ export type RegOp =
   | Exclude<SimdOp, "any" | "all" | "iota">
   /** -> i32: the thread's number in its workgroup, 0 to `Form.threads - 1`. Subgroup = number / size, lane = number % size. */
   | "threadId"
+  /** (f32) -> f32: 2 to its power, to about 2^-22. Only on chips whose target says that it has it. */
+  | "exp2Approx"
   /** (f32, f32) -> i32: both rounded (to nearest even) to a pair of halves. */
   | "packF16"
   | "packBf16"

@@ -5,7 +5,7 @@ import { type Block, DTYPES, type Func, type Op, opDef, type Value, walk } from 
 import { dropHints, widenF8Dots } from "../../passes/index.js";
 import { CompileError } from "../../target.js";
 import { elementwise } from "../simd/elementwise.js";
-import type { FormParam, Operand } from "../simd/form.js";
+import type { FormParam, Operand, Reg } from "../simd/form.js";
 import { scalarizeInduction } from "../simd/induction.js";
 import { dtypeOf, literal, memKind, regKind } from "../simd/kinds.js";
 import { emitControl } from "./control.js";
@@ -14,6 +14,7 @@ import type { Form } from "./form.js";
 import { isReg } from "../simd/emit.js";
 import { type Layout, showLayout, single } from "./layout.js";
 import { emitMemory } from "./memory.js";
+import { orientDots } from "./orient.js";
 import { peelEdges } from "./peel.js";
 import { Plan, shapeOf, sizeOf } from "./plan.js";
 import { pressureOf } from "./pressure.js";
@@ -49,6 +50,10 @@ export function emitOp(unit: Unit, op: Op): void {
   }
   switch (op.opcode) {
     case "load":
+      // Its loop copies it into shared memory.
+      if (plan.isStreamed(op)) return;
+      emitMemory(unit, op);
+      return;
     case "store":
     case "atomic":
     case "atomicCas":
@@ -101,6 +106,12 @@ function cheap(unit: Unit, op: Op, l: Layout): readonly Operand[] {
   }
   if (!opDef(op.opcode).elementwise)
     throw new CompileError(`${unit.func.name}: lower/simt has no code for ${op.opcode}`);
+  if (op.opcode === "exp2Approx")
+    return unit.get(op.operands[0]!, l).map((x) => {
+      const r = isReg(x) ? x : e.reg("f32");
+      if (!isReg(x)) e.assign(r as Reg, x);
+      return e.simt("exp2Approx", "f32", [r]);
+    });
   const dtype = dtypeOf(op.operands[op.opcode === "select" ? 1 : 0]!);
   const what = { opcode: op.opcode, attrs: op.attrs, dtype, to: d };
   const args = op.operands.map((v) => unit.get(v, l));
@@ -122,7 +133,7 @@ function paramOf(name: string, v: Value): FormParam {
 }
 
 /** Changes whenever the form that is made of a function does. Part of the fingerprint of every chip that prints it. */
-export const LOWERING_VERSION = 2;
+export const LOWERING_VERSION = 3;
 
 /** Lowers an optimised function. Throws CompileError where a program does not fit the chip's shared memory. */
 export function lowerSimt(original: Func, shape: SimtShape): Form {
@@ -134,9 +145,21 @@ export function lowerSimt(original: Func, shape: SimtShape): Form {
   dropHints(func);
   widenF8Dots(func);
   peelEdges(func);
+  orientDots(func, shape);
+  const streamed = new Plan(func, shape);
+  if (streamed.stream) {
+    const form = emitFunc(func, streamed, shape);
+    if (form.sharedBytes <= shape.sharedBytes) return form;
+  }
   // More threads hold a tile in fewer registers each.
-  for (let plan = new Plan(func, shape); ; plan = new Plan(func, shape, plan.threads * 2)) {
+  for (let threads: number | undefined; ; ) {
+    const plan = new Plan(func, shape, threads, false);
     const form = emitFunc(func, plan, shape);
+    threads = plan.threads * 2;
+    if (form.sharedBytes > shape.sharedBytes)
+      throw new CompileError(
+        `${func.name}: a program needs ${form.sharedBytes} bytes of shared memory, but this chip has ${shape.sharedBytes}; make its blocks smaller`,
+      );
     if (form.registers <= shape.registers || plan.threads * 2 > Math.min(shape.maxThreads, plan.largest))
       return form;
   }
@@ -159,10 +182,6 @@ function emitFunc(func: Func, plan: Plan, shape: SimtShape): Form {
   unit.shared.place();
   const body = removeDead(e.statements);
   const sharedBytes = Math.ceil(unit.shared.bytes / 16) * 16;
-  if (sharedBytes > shape.sharedBytes)
-    throw new CompileError(
-      `${func.name}: a program needs ${sharedBytes} bytes of shared memory, but this chip has ${shape.sharedBytes}; make its blocks smaller`,
-    );
   return {
     name: func.name,
     params: func.body.args.map((v, i) => paramOf(func.paramNames[i]!, v)),

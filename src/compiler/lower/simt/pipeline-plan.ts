@@ -4,7 +4,6 @@
 
 import {
   type Block,
-  DTYPES,
   type Func,
   type Op,
   opDef,
@@ -14,26 +13,8 @@ import {
 } from "../../ir/index.js";
 import type { AxisInfo } from "../../passes/index.js";
 import { dtypeOf } from "../simd/kinds.js";
+import { ATOM, type Panels, panels } from "./panels.js";
 import type { MatrixShape, SimtShape } from "./shape.js";
-
-/** Bytes of one asynchronous copy. */
-export const PIECE = 16;
-/** Bytes of a row of a swizzled panel, and of the 8 rows after which the pattern repeats. */
-export const ROW = 128;
-export const ATOM = 8 * ROW;
-
-/** An operand of the product in shared memory: panels of 128-byte rows along its contiguous dimension. */
-export interface Panels {
-  readonly load: Op;
-  /** The dimension along which elements are neighbours in memory. */
-  readonly along: 0 | 1;
-  /** Elements along it, and across it: the rows of each panel. */
-  readonly length: number;
-  readonly rows: number;
-  /** Where it begins in a stage's memory, and how much it takes. */
-  readonly start: number;
-  readonly bytes: number;
-}
 
 export interface Pipeline {
   readonly loop: Op;
@@ -124,28 +105,8 @@ function writes(body: Block): boolean {
   return found;
 }
 
-/** The load that an operand is, if that is used for nothing else and fills what it does not read with zeros. */
+/** The load that an operand is, if that is used for nothing else. */
 function source(v: Value, body: Block): Op | undefined {
   const op = defOf(v);
-  if (op?.opcode !== "load" || op.parent !== body || v.uses.size !== 1) return undefined;
-  const other = op.operands[3];
-  if (!other) return op;
-  const zero = defOf(other);
-  return zero?.opcode === "const" && Number(zero.attrs["value"]) === 0 ? op : undefined;
-}
-
-function panels(load: Op, start: number, facts: ReadonlyMap<Value, AxisInfo>): Panels | undefined {
-  const [buffer, offset, mask] = load.operands as [Value, Value, Value?];
-  const { shape } = offset.type as TileType;
-  const { bytes } = DTYPES[buffer.type.dtype];
-  const info = facts.get(offset);
-  if (!info || shape.length !== 2 || bytes !== 2) return undefined;
-  const along = info.contiguity[0]! > info.contiguity[1]! ? 0 : 1;
-  const [length, rows] = [shape[along]!, shape[1 - along]!];
-  const piece = PIECE / bytes;
-  const aligned = (facts.get(buffer)?.scalarDivisibility ?? 1) % PIECE === 0;
-  const whole = Math.min(info.contiguity[along]!, info.divisibility[along]!) >= piece;
-  const masked = !mask || (facts.get(mask)?.constancy[along] ?? 1) >= piece;
-  if (!aligned || !whole || !masked || (length * bytes) % ROW !== 0 || rows % 8 !== 0) return undefined;
-  return { load, along, length, rows, start, bytes: length * rows * bytes };
+  return op?.opcode === "load" && op.parent === body && v.uses.size === 1 ? op : undefined;
 }

@@ -5,31 +5,14 @@
 // that turn i - 2 has read, with what turn i + S - 2 will need.
 
 import type { Op, Value } from "../../ir/index.js";
-import { DTYPES } from "../../ir/index.js";
 import { dtypeOf, regKind } from "../simd/kinds.js";
 import { assignYield, carry, enter, publish } from "./control.js";
-import type { Mem, Operand, Reg, SharedMatrix, Stmt } from "./form.js";
-import type { Layout } from "./layout.js";
+import type { Mem, Operand, Reg, Stmt } from "./form.js";
 import { emitOp } from "./lower.js";
-import { maskOf, masksOf, placeOf } from "./memory.js";
-import { ATOM, PIECE, type Panels, type Pipeline, ROW } from "./pipeline-plan.js";
+import { ATOM, copyPanels, matrixAt, offsetOf, type Panels } from "./panels.js";
+import type { Pipeline } from "./pipeline-plan.js";
 import { registerSums, threadSum } from "./threads.js";
 import type { Unit } from "./unit.js";
-
-/** The byte of a bit of an operand's element numbers, before pieces are permuted. */
-function rawByte(p: Panels, l: Layout): (bit: number) => number {
-  const cols = l.shape[1]!;
-  const bytes = 2;
-  const perRow = ROW / bytes;
-  return (bit) => {
-    const [row, col] = bit >= cols ? [bit / cols, 0] : [0, bit];
-    const [c, r] = p.along === 1 ? [col, row] : [row, col];
-    return c >= perRow ? (c / perRow) * p.rows * ROW : c * bytes + r * ROW;
-  };
-}
-
-/** Piece `p` of row `r` stands at `p ^ (r % 8)`. */
-const swizzled = (byte: number): number => byte ^ (((byte / ROW) & 7) * PIECE);
 
 export function emitPipelined(unit: Unit, p: Pipeline): void {
   for (const x of [p.a, p.b]) unit.shared.access(x.load);
@@ -44,12 +27,12 @@ function emitStages(unit: Unit, p: Pipeline, mem: Mem): void {
   const kind = regKind(dtypeOf(loop.operands[0]!));
   const regs = carry(unit, loop.results, loop.operands.slice(3));
   const ahead = stages - 2;
-  const slice = sliceOf(p);
+  const slice = sliceOf(loop, [p.a.load, p.b.load]);
   const issue = (iv: Operand, at: Operand): void => {
     enter(unit, [body.args[0]!], [[iv as Reg]]);
     const live = e.op("ltS", "mask", 1, [iv, hi]);
     for (const op of slice) emitAgain(unit, op);
-    for (const x of [p.a, p.b]) copyTile(unit, x, mem, at, live);
+    for (const x of [p.a, p.b]) copyPanels(unit, x, mem, at, live);
     e.push({ s: "copyCommit" });
   };
   const later = (iv: Operand, turns: number): Operand =>
@@ -97,13 +80,13 @@ function emitStages(unit: Unit, p: Pipeline, mem: Mem): void {
 }
 
 /** Emits an op that may have been emitted for another turn. */
-function emitAgain(unit: Unit, op: Op): void {
+export function emitAgain(unit: Unit, op: Op): void {
   for (const v of op.results) unit.forget(v);
   emitOp(unit, op);
 }
 
 /** A register that may be read as often as one likes. */
-function stable(unit: Unit, kind: "i32" | "i64" | "f32" | "f64" | "mask", x: Operand): Operand {
+export function stable(unit: Unit, kind: "i32" | "i64" | "f32" | "f64" | "mask", x: Operand): Operand {
   if (typeof x === "object") return x;
   const r = unit.e.value(kind);
   unit.e.assign(r, x);
@@ -111,7 +94,11 @@ function stable(unit: Unit, kind: "i32" | "i64" | "f32" | "f64" | "mask", x: Ope
 }
 
 /** The next stage; after the last comes the first. */
-function advance(unit: Unit, slot: Reg, p: Pipeline): void {
+export function advance(
+  unit: Unit,
+  slot: Reg,
+  p: { readonly stageBytes: number; readonly stages: number },
+): void {
   const { e } = unit;
   const next = e.reg("i32");
   e.push({ s: "op", op: "add", dst: next, args: [slot, p.stageBytes] });
@@ -121,8 +108,8 @@ function advance(unit: Unit, slot: Reg, p: Pipeline): void {
 }
 
 /** The ops of the body that the loads' addresses and masks are made of, in order. */
-function sliceOf(p: Pipeline): Op[] {
-  const body = p.loop.regions[0]!;
+export function sliceOf(loop: Op, loads: readonly Op[]): Op[] {
+  const body = loop.regions[0]!;
   const wanted = new Set<Op>();
   const visit = (v: Value): void => {
     const op = v.def && "opcode" in v.def ? v.def : undefined;
@@ -130,40 +117,8 @@ function sliceOf(p: Pipeline): Op[] {
     wanted.add(op);
     op.operands.forEach(visit);
   };
-  for (const { load } of [p.a, p.b]) load.operands.slice(1, 3).forEach(visit);
+  for (const load of loads) load.operands.slice(1, 3).forEach(visit);
   return body.ops.filter((op) => wanted.has(op));
-}
-
-/** Copies a tile into a stage: `at` is the stage's first byte in the region. */
-function copyTile(unit: Unit, x: Panels, mem: Mem, at: Operand, live: Operand): void {
-  const { e, plan } = unit;
-  const [buffer, offset, mask] = x.load.operands as [Value, Value, Value?];
-  const l = plan.memoryLayout(x.load);
-  const offsets = unit.get(offset, l);
-  const masks = masksOf(unit, mask, x.load, l);
-  const count = PIECE / DTYPES[buffer.type.dtype].bytes;
-  const raw = rawByte(x, l);
-  const thread = threadSum(
-    e,
-    l.threads.map((b) => (b === 0 ? 0 : raw(b))),
-  );
-  // Bits of the thread's part and of the registers' are disjoint, so the permutation splits into both.
-  const row = e.op("and", "i32", 1, [e.op("shrU", "i32", 1, [thread, 3]), 7 * PIECE]);
-  const base = e.op("xor", "i32", 1, [thread, row]);
-  const bytes = registerSums(l, raw).map(swizzled);
-  for (let r = 0; r < bytes.length; r += count) {
-    const low = bytes[r]! % ATOM;
-    const here = low === 0 ? base : e.op("xor", "i32", 1, [base, low]);
-    const { all } = maskOf(unit, masks, { first: r, count });
-    const enabled = e.op("and", "mask", 1, [live, all]);
-    e.push({
-      s: "copyAsync",
-      to: { mem, at: e.op("add", "i32", 1, [here, at]), plus: x.start + bytes[r]! - low },
-      from: placeOf(unit, buffer, offset, offsets[r]!),
-      bytes: PIECE,
-      ...(enabled === 1 ? {} : { mask: enabled }),
-    });
-  }
 }
 
 /** Starts the products of one stage. */
@@ -203,23 +158,4 @@ function multiply(unit: Unit, p: Pipeline, mem: Mem, stage: Operand, regs: reado
         isAsync: true,
       });
     });
-}
-
-/** The byte of an operand's element in its panels, from its place along K and across it; rows in steps of 8 only. */
-function offsetOf(x: Panels, kDim: 0 | 1, k: number, other: number): number {
-  const perRow = ROW / 2;
-  const [c, r] = x.along === kDim ? [k, other] : [other, k];
-  return Math.floor(c / perRow) * x.rows * ROW + (c % perRow) * 2 + r * ROW;
-}
-
-function matrixAt(x: Panels, mem: Mem, at: Operand, kDim: 0 | 1, k: number, other: number): SharedMatrix {
-  return {
-    mem,
-    at,
-    plus: x.start + offsetOf(x, kDim, k, other),
-    swizzle: 128,
-    strideBytes: ATOM,
-    leadingBytes: x.rows * ROW,
-    major: x.along === kDim ? "k" : "mn",
-  };
 }

@@ -19,6 +19,8 @@ import { blocked, type Layout, mapLayout, sameLayout, single, withoutOf } from "
 import { isRearranging, operandLayout, resultLayout } from "./rearrange.js";
 import { findPipelines, type Pipeline } from "./pipeline-plan.js";
 import type { SimtShape } from "./shape.js";
+import { findStreams, rowsLayout, type Stream } from "./stream-plan.js";
+import { leftOf } from "./stream-operands.js";
 
 export const shapeOf = (v: Value): readonly number[] => (v.type as TileType).shape;
 export const sizeOf = (v: Value): number => numel(shapeOf(v));
@@ -34,6 +36,10 @@ export class Plan {
   readonly largest: number;
   readonly threads: number;
   private readonly pipelines: ReadonlyMap<Op, Pipeline>;
+  /** By the loop. There is at most one, and then no pipeline. */
+  private readonly streams: ReadonlyMap<Op, Stream>;
+  /** Small loads in layouts of their own: those that their uses want. */
+  private readonly wanted = new Map<Op, Layout>();
   private readonly homes = new Map<Value, Layout>();
   private readonly needs = new Map<Value, Layout[]>();
   /** Per shape and fastest dimension: neighbours per thread, and how many memory ops want that. */
@@ -46,16 +52,66 @@ export class Plan {
     readonly func: Func,
     readonly shape: SimtShape,
     threads?: number,
+    /** Loops of several products may stream their operands. */
+    readonly streaming = true,
   ) {
     this.facts = analyzeAxes(func);
     this.largest = this.largestTile();
-    this.pipelines = findPipelines(func, shape, this.facts);
-    this.threads = threads ?? this.chooseThreads();
+    this.streams = streaming ? findStreams(func, shape, this.facts) : new Map();
+    this.pipelines = this.streams.size ? new Map() : findPipelines(func, shape, this.facts);
+    this.threads = this.stream?.threads ?? threads ?? this.chooseThreads();
     walk(func.body, (op) => {
       if (isMemory(op)) this.wish(op);
     });
     this.settle(func.body);
+    if (this.stream) this.wantOf(this.stream);
     this.demand(func.body);
+  }
+
+  /** The loop of several products that streams its operands, if there is one. */
+  get stream(): Stream | undefined {
+    return this.streams.values().next().value;
+  }
+
+  streamOf(loop: Op): Stream | undefined {
+    return this.streams.get(loop);
+  }
+
+  /** A load that is no load of its own: it goes to shared memory where its loop begins. */
+  isStreamed(load: Op): boolean {
+    const s = this.stream;
+    return s !== undefined && [...s.streamed, ...s.kept].some((p) => p.load === load);
+  }
+
+  /** Small tiles that the loop loads are loaded as they are used, by several threads each. */
+  private wantOf(s: Stream): void {
+    const loads = s.loop.regions[0]!.ops.filter(
+      (op) => op.opcode === "load" && !this.isStreamed(op) && shapeOf(op.result).length === 1,
+    );
+    for (const op of loads) {
+      const l = this.wantedLayout(op.result);
+      if (l) this.wanted.set(op, l);
+    }
+    if (this.wanted.size === 0) return;
+    this.homes.clear();
+    this.settle(this.func.body);
+  }
+
+  /** The layout in which a list is used beside a matrix that has one. */
+  private wantedLayout(v: Value): Layout | undefined {
+    for (const use of v.uses) {
+      const to = use.results[0];
+      if (!to) continue;
+      const matrix = shapeOf(to).length === 2 ? this.homes.get(to) : undefined;
+      if (isRearranging(use)) {
+        const l = matrix ?? this.wantedLayout(to);
+        if (l) return operandLayout(use, l).layout;
+      } else if (opDef(use.opcode).elementwise) {
+        const l = matrix ?? this.wantedLayout(to);
+        if (l) return l;
+      }
+    }
+    return undefined;
   }
 
   /** How a loop streams its operands, if it does. */
@@ -91,6 +147,8 @@ export class Plan {
   memoryLayout(op: Op): Layout {
     const shape = shapeOf(op.operands[1]!);
     if (numel(shape) === 1) return single(shape, this.threads);
+    const wanted = this.wanted.get(op);
+    if (wanted) return wanted;
     const dim = this.fastestOf(op);
     return this.blockedBy(shape, dim, this.wishes.get(`${shape}:${dim}`)!.vector);
   }
@@ -191,6 +249,7 @@ export class Plan {
   }
 
   private productLayout(op: Op): Layout {
+    if (this.stream?.dots.some((d) => d.dot === op)) return rowsLayout(shapeOf(op.result), this.threads);
     const p = this.pipelines.get(op);
     return p
       ? matrixLayout(op, p, this.threads, this.shape.subgroup! * p.unit.subgroups)
@@ -282,6 +341,13 @@ export class Plan {
           [op.operands[1]!, this.anchor(op.result)],
         ];
       case "dot":
+        if (this.stream?.dots.some((d) => d.dot === op)) {
+          const d = this.stream.dots.find((x) => x.dot === op)!;
+          const sum: Need = [op.operands[2]!, this.anchor(op.result)];
+          if (d.a) return [sum];
+          const { value } = leftOf(op);
+          return [[value, rowsLayout(shapeOf(value), this.threads)], sum];
+        }
         return [
           [op.operands[0]!, this.anchor(op.operands[0]!)],
           [op.operands[1]!, this.anchor(op.operands[1]!)],

@@ -15,6 +15,8 @@ export const EXPANSIONS: Readonly<Record<string, Expansion>> = {
   rsqrt,
   exp,
   exp2,
+  // A chip that computes it itself keeps the op.
+  exp2Approx: exp2,
   expm1,
   log,
   log2,

@@ -2,7 +2,8 @@
 // as on a GPU, and every access is checked.
 
 import { InterpreterDriver } from "../../../../chips/interpreter/driver.js";
-import type { Chip, DeviceBuffer, Executable } from "../../../../runtime/driver.js";
+import type { Capabilities, Chip, DeviceBuffer, Executable } from "../../../../runtime/driver.js";
+import type { TuningTable } from "../../../../runtime/tuning-table.js";
 import type { Artifact } from "../../../target.js";
 import type { Form } from "../form.js";
 import { lowerSimt } from "../lower.js";
@@ -37,17 +38,27 @@ class EvaluatorDriver extends InterpreterDriver {
     const args = values.map((v) =>
       typeof v === "object" ? new Uint8Array((v as unknown as { data: ArrayBuffer }).data) : v,
     );
-    evaluateForm(form, args, [gridX, gridY, gridZ], offsets);
+    evaluateForm(form, args, [gridX, gridY, gridZ], offsets, this.shape.matrices);
   }
 }
 
 /** A chip that evaluates forms for `shape`. */
-export function evaluatorChip(name: string, shape: SimtShape): Chip {
+export function evaluatorChip(
+  name: string,
+  shape: SimtShape,
+  options: {
+    readonly nativeMath?: readonly string[];
+    readonly capabilities?: Partial<Capabilities>;
+    readonly tuning?: TuningTable;
+  } = {},
+): Chip {
   return {
+    ...(options.tuning ? { tuning: options.tuning } : {}),
     name,
     target: {
       name,
       fingerprint: JSON.stringify(shape),
+      ...(options.nativeMath ? { nativeMath: options.nativeMath } : {}),
       compile: (func) => ({ bytes: new Uint8Array(), meta: {}, func }),
     },
     driver: new EvaluatorDriver(shape),
@@ -61,6 +72,7 @@ export function evaluatorChip(name: string, shape: SimtShape): Chip {
       dotBlock: [16, 16, 16],
       maxBufferBytes: 2 ** 31,
       maxGrid: [2147483647, 65535, 65535],
+      ...options.capabilities,
     },
   };
 }

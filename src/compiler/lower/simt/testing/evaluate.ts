@@ -5,7 +5,9 @@
 import { f16Bits, f16FromBits, roundToBf16 } from "../../../ir/rounding.js";
 import type { FormArg } from "../../simd/testing/evaluate.js";
 import { scalarOp } from "../../simd/testing/evaluate.js";
-import type { Form, MemKind, Operand, Place, Reg, RegKind, Stmt } from "../form.js";
+import type { Form, MemKind, Operand, Place, Reg, RegKind, SharedMatrix, Stmt } from "../form.js";
+import type { MatrixShape } from "../shape.js";
+import { matrixProduct, type Numbers } from "./evaluate-matrix.js";
 
 const BYTES: Record<MemKind, number> = { i8: 1, u8: 1, i16: 2, u16: 2, i32: 4, f32: 4, i64: 8, f64: 8 };
 const GET: Record<MemKind, string> = {
@@ -61,10 +63,61 @@ class Watched {
 class Group {
   epoch = 1;
   readonly lanes: (number | bigint)[] = [];
+  /** What each thread hands to a matrix unit, and what it gets back. */
+  readonly fragments: { a?: Numbers; b?: Numbers; c: Numbers }[] = [];
+  readonly products: Numbers[] = [];
+  /** Asynchronous copies of each thread that have not arrived, in groups; the last one is open. */
+  private readonly copies: (() => void)[][][] = [];
   constructor(
     readonly memories: readonly Watched[],
     readonly form: Form,
+    private readonly matrices: readonly MatrixShape[],
   ) {}
+
+  copy(to: number, from: number, atTo: number, atFrom: number, bytes: number, live: unknown, t: number): void {
+    const words = live ? this.load(from, "u8", atFrom, bytes, t) : Array(bytes).fill(0);
+    this.copies[t] ??= [[]];
+    // It may be written from now on, and is there after the wait.
+    this.copies[t]!.at(-1)!.push(() => this.store(to, "u8", atTo, words as number[], t));
+  }
+
+  commit(t: number): void {
+    (this.copies[t] ??= [[]]).push([]);
+  }
+
+  arrive(t: number, pending: number): void {
+    const groups = (this.copies[t] ??= [[]]);
+    while (groups.length - 1 > pending) for (const run of groups.shift()!) run();
+  }
+
+  /** The product of the unit that thread `t` leads. */
+  matrix(index: number, a: SharedAt | null, b: SharedAt | null, first: boolean, t: number): void {
+    const unit = this.matrices[index]!;
+    const threads = 32 * unit.subgroups;
+    const reader = (x: SharedAt | null) => x && { ...x, byte: (at: number) => this.half(at, unit, t) };
+    const parts = this.fragments.slice(t, t + threads);
+    const out = matrixProduct(unit, parts, reader(a), reader(b), first);
+    out.forEach((regs, i) => void (this.products[t + i] = regs));
+  }
+
+  private half(at: number, unit: MatrixShape, t: number): number {
+    const bits = Number(this.load(this.memories.length - 1, "u16", at, 1, t)[0]);
+    return unit.operands === "f16" ? f16FromBits(bits) : float(bits << 16);
+  }
+
+  /** What lane `t % 32` gets of 8x8 matrices whose rows stand where the lanes of the subgroup say. */
+  loadMatrix(count: number, transpose: boolean, t: number): number[] {
+    const [base, lane] = [t - (t % 32), t % 32];
+    const element = (i: number, row: number, col: number): number =>
+      Number(
+        this.load(this.memories.length - 1, "u16", Number(this.lanes[base + 8 * i + row]) + 2 * col, 1, t)[0],
+      );
+    const [outer, inner] = [Math.floor(lane / 4), 2 * (lane % 4)];
+    return Array.from({ length: count }, (_, i) => {
+      const pair = [inner, inner + 1].map((k) => (transpose ? element(i, k, outer) : element(i, outer, k)));
+      return pair[0]! | (pair[1]! << 16) | 0;
+    });
+  }
 
   load(m: number, kind: MemKind, at: number, n: number, thread: number): (number | bigint)[] {
     const memory = this.memories[m]!;
@@ -128,10 +181,17 @@ class Group {
         return float(x << 16);
       case "highBf16":
         return float(x & 0xffff0000);
+      case "exp2Approx":
+        return Math.fround(2 ** x);
     }
     return scalarOp(op as never, from, to, args);
   }
 }
+
+/** A {@link SharedMatrix} whose first byte is known. */
+export type SharedAt = Pick<SharedMatrix, "swizzle" | "strideBytes" | "leadingBytes" | "major"> & {
+  readonly start: number;
+};
 
 const word = new DataView(new ArrayBuffer(4));
 const float = (bits: number): number => {
@@ -177,7 +237,7 @@ function inline(op: string, from: RegKind, to: RegKind, [a, b, c]: readonly stri
 }
 
 /** The JavaScript of one thread. */
-function source(form: Form): string {
+function source(form: Form, matrices: readonly MatrixShape[]): string {
   const out: string[] = [];
   const name = (r: Reg): string => `r${r.id}`;
   const show = (o: Operand, kind?: RegKind): string =>
@@ -256,7 +316,44 @@ function source(form: Form): string {
         return;
       case "shuffle": {
         const to = { xor: "T^", up: "T-", down: "T+", index: "" }[s.how];
-        out.push(`H.lanes[T]=${show(s.value)};yield;${name(s.dst)}=H.lanes[${to}${show(s.by)}];yield;`);
+        out.push(`H.lanes[T]=${show(s.value)};yield 1;${name(s.dst)}=H.lanes[${to}${show(s.by)}];yield 1;`);
+        return;
+      }
+      case "copyAsync": {
+        const [to, from] = [place(s.to), place(s.from)];
+        const live = s.mask === undefined ? "1" : show(s.mask);
+        out.push(`H.copy(${to.memory},${from.memory},${to.at},${from.at},${s.bytes},${live},T);`);
+        return;
+      }
+      case "copyCommit":
+        out.push("H.commit(T);");
+        return;
+      case "copyWait":
+        out.push(`H.arrive(T,${s.pending});`);
+        return;
+      case "matrixFence":
+      case "matrixCommit":
+      case "matrixWait":
+        return;
+      case "loadMatrix":
+        out.push(
+          `H.lanes[T]=${place(s.place).at};yield 1;[${s.dst.map(name)}]=H.loadMatrix(${s.dst.length},${s.transpose},T);yield 1;`,
+        );
+        return;
+      case "matrix": {
+        const regs = (x: readonly Operand[] | SharedMatrix): string =>
+          Array.isArray(x) ? `[${x.map((o) => show(o))}]` : "undefined";
+        const shared = (x: readonly Operand[] | SharedMatrix): string => {
+          if (Array.isArray(x)) return "null";
+          const m = x as SharedMatrix;
+          return `{start:${place(m).at},swizzle:${m.swizzle},strideBytes:${m.strideBytes},leadingBytes:${m.leadingBytes},major:"${m.major}"}`;
+        };
+        const size = 32 * matrices[s.matrix]!.subgroups;
+        const first = s.first === undefined ? "false" : `!!${show(s.first)}`;
+        out.push(
+          `H.fragments[T]={a:${regs(s.a)},b:${regs(s.b)},c:[${s.c.map((o) => show(o))}]};yield 1;` +
+            `if(T%${size}===0)H.matrix(${s.matrix},${shared(s.a)},${shared(s.b)},${first},T);yield 1;[${s.d.map(name)}]=H.products[T];`,
+        );
         return;
       }
       case "for": {
@@ -281,8 +378,6 @@ function source(form: Form): string {
         list(s.else);
         out.push("}");
         return;
-      default:
-        throw new Error(`the evaluator has no ${s.s}`);
     }
   };
   list(form.body);
@@ -305,13 +400,14 @@ export function evaluateForm(
   args: readonly FormArg[],
   grid: readonly [number, number?, number?] = [1],
   offsets: readonly number[] = args.map(() => 0),
+  matrices: readonly MatrixShape[] = [],
 ): void {
-  const thread = new Function(source(form))() as Thread;
+  const thread = new Function(source(form, matrices))() as Thread;
   const shared = new Watched("shared memory", new Uint8Array(form.sharedBytes));
   const memories = args.map((a, i) =>
     typeof a === "object" ? new Watched(form.params[i]!.name, a) : (undefined as unknown as Watched),
   );
-  const group = new Group([...memories, shared], form);
+  const group = new Group([...memories, shared], form, matrices);
   const [gx, gy, gz] = [grid[0], grid[1] ?? 1, grid[2] ?? 1];
   for (let z = 0; z < gz; z++)
     for (let y = 0; y < gy; y++)
@@ -320,10 +416,12 @@ export function evaluateForm(
           thread(t, [x, y, z], [gx, gy, gz], args, group, offsets),
         );
         for (let running = true; running; ) {
-          const states = threads.map((t) => t.next().done);
-          group.epoch++;
-          if (states.some((d) => d !== states[0])) throw new Error("only some threads reached a barrier");
-          running = !states[0];
+          const states = threads.map((t) => t.next());
+          // A shuffle or a product orders no accesses to memory.
+          if (states[0]!.value === undefined) group.epoch++;
+          if (states.some((d) => d.done !== states[0]!.done || d.value !== states[0]!.value))
+            throw new Error("only some threads reached a barrier");
+          running = !states[0]!.done;
         }
       }
 }

@@ -1,0 +1,87 @@
+// Values of products and attention on a GPU against sums in f64 on the host, at sampled places: sizes that the operator tests
+// leave out because they are slow on a CPU.
+
+const SHAPES = [
+  [128, 128, 64],
+  [257, 130, 96],
+  [64, 64, 200],
+  [16, 512, 333],
+  [300, 40, 1000],
+  [256, 512, 512],
+  [384, 1024, 1040],
+  [129, 272, 4096],
+];
+/** Error over magnitude that rounding explains. */
+const MOST = { f32: 2e-5, f16: 1e-3, bf16: 8e-3 };
+
+/** Prints one line a case; true if all are right. */
+export async function check(vexil) {
+  let right = true;
+  const say = (what, error, most) => {
+    right &&= error < most;
+    console.log(error < most ? "ok" : "WRONG", what, error.toExponential(2));
+  };
+  for (const dtype of ["bf16", "f16", "f32"])
+    for (const [M, N, K] of SHAPES)
+      for (const turned of ["nn", "nt", "tn"])
+        say(
+          `matmul ${dtype} ${M} ${N} ${K} ${turned}`,
+          await product(vexil, dtype, [M, N, K], turned),
+          MOST[dtype],
+        );
+  for (const dtype of ["bf16", "f16"])
+    for (const [S, D, keyHeads, causal] of [
+      [128, 128, 2, true],
+      [129, 128, 1, true],
+      [384, 64, 2, true],
+      [300, 64, 1, false],
+      [1024, 128, 2, true],
+      [1000, 96, 2, true],
+    ])
+      for (const [what, error] of Object.entries(await attention(vexil, dtype, S, D, keyHeads, causal)))
+        say(`attention ${what} ${dtype} S${S} D${D} ${causal ? "causal" : "full"} ${keyHeads}`, error, 2 * MOST[dtype]); // biome-ignore format: one line
+  return right;
+}
+
+async function product(vexil, dtype, [M, N, K], turned) {
+  const make = (shape) => (dtype === "f32" ? vexil.randn(shape) : vexil.randn(shape).to(dtype));
+  const [a0, b0] = [make([M, K]), make([K, N])];
+  const a = turned[0] === "t" ? a0.t().contiguous().t() : a0;
+  const b = turned[1] === "t" ? b0.t().contiguous().t() : b0;
+  const got = await vexil.matmul(a, b).data();
+  const [A, X] = [await a0.data(), await b0.data()];
+  let worst = 0;
+  for (let q = 0; q < 400; q++) {
+    const [i, j] = [(q * 7919) % M, (q * 104729) % N];
+    let s = 0;
+    for (let k = 0; k < K; k++) s += A[i * K + k] * X[k * N + j];
+    worst = Math.max(worst, Math.abs(got[i * N + j] - s) / (Math.abs(s) + Math.sqrt(K)));
+  }
+  return worst;
+}
+
+/** Forward and gradients: the fused kernels in half precision against the same kernels in f32, which use no matrix units. */
+async function attention(vexil, dtype, S, D, keyHeads, isCausal) {
+  const heads = 2;
+  const make = (h) => vexil.randn([2, h, S, D]).to(dtype);
+  const halves = [make(heads), make(keyHeads), make(keyHeads), make(heads)];
+  const run = (ts) => {
+    const [q, k, v, grad] = ts;
+    for (const t of [q, k, v]) t.requiresGrad = true;
+    const o = vexil.flashAttention(q, k, v, { isCausal });
+    return [o, ...vexil.grad([o], [q, k, v], [grad])];
+  };
+  const wide = run(halves.map((t) => t.to("f32")));
+  const narrow = run(halves);
+  const out = {};
+  for (const [i, name] of ["forward", "dq", "dk", "dv"].entries()) {
+    const [x, y] = [await narrow[i].data(), await wide[i].data()];
+    let [difference, size] = [0, 0];
+    for (let n = 0; n < y.length; n++) {
+      difference += (x[n] - y[n]) ** 2;
+      size += y[n] ** 2;
+    }
+    out[name] = Math.sqrt(difference / size);
+  }
+  return out;
+}

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Checks and measures the nvidia chip on a machine that has one: `bench/nvidia/run.sh PART...`. Results go to $OUT (default
+# ./nvidia-results); `node bench/nvidia/report.mjs` writes them into docs/. Each part takes less than eight minutes.
+#
+#   language opinfo models quickstart sanitizer far check     values
+#   tiny memory matmul attention decode sort quantized        speed, ours and torch's; floors measures the machine
+#
+# Needs Node, `npm ci` and `npm run build`; python3 with torch and Triton for the peers. A machine without Node and npm can bring
+# them: where .carry/ holds what bench/nvidia/pack.sh made, that is unpacked.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+OUT=${OUT:-$PWD/nvidia-results}
+mkdir -p "$OUT"
+if [ -f .carry/node.xz ] && [ ! -x /tmp/vexil-bin/node ]; then
+  mkdir -p /tmp/vexil-bin
+  xz -dc .carry/node.xz > /tmp/vexil-bin/node && chmod +x /tmp/vexil-bin/node
+fi
+[ -x /tmp/vexil-bin/node ] && export PATH=/tmp/vexil-bin:$PATH
+for a in .carry/*.tar.xz; do
+  [ -f "$a" ] && [ ! -f "/tmp/vexil-bin/$(basename "$a").done" ] && tar -xf "$a" && touch "/tmp/vexil-bin/$(basename "$a").done"
+done
+export VEXIL_CHIP=nvidia VEXIL_TEST_CHIPS=nvidia VEXIL_VENDOR=${VEXIL_VENDOR:-off}
+SHARED=${SHARED:-../shared}
+[ -d shared-samples ] && SHARED=shared-samples
+{ date -u +%Y-%m-%dT%H:%MZ; node --version; nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader; } > "$OUT/machine.txt"
+vexil() { node dist/node/cli/main.js "$@"; }
+
+part() {
+  case $1 in
+  language) node node_modules/vitest/vitest.mjs run --maxWorkers=8 --reporter=dot test/language test/graph.test.ts src/chips/nvidia ;;
+  opinfo) for set in public half wide; do
+      echo "== $set"
+      vexil conformance opinfo "$SHARED/opinfo/$set" --chip nvidia --failures-only ${SAMPLE:+--sample=$SAMPLE} || failed=1
+    done; return ${failed:-0} ;;
+  models) vexil conformance models "$SHARED/models" --chip nvidia ;;
+  quickstart) vexil quickstart ;;
+  sanitizer) compute-sanitizer --target-processes all --error-exitcode 3 \
+      node node_modules/vitest/vitest.mjs run --maxWorkers=1 --no-file-parallelism --reporter=dot test/language ;;
+  far) node bench/nvidia/far.mjs ;;
+  check) node bench/nvidia/measure.mjs "" check ;;
+  floors) peers floors ;;
+  tiny | memory | matmul | attention | decode | sort | quantized)
+    node bench/nvidia/measure.mjs "$OUT" "$1"
+    peers "$1" ;;
+  *) echo "no such part: $1"; return 2 ;;
+  esac
+}
+
+peers() {
+  [ -n "${NO_PEERS:-}" ] && return 0
+  node -e 'import("./bench/nvidia/works.mjs").then((m) => console.log(JSON.stringify({ works: m.WORKS, sizes: m.SIZES })))' > "$OUT/works.json"
+  python3 bench/nvidia/peers.py "$OUT" "$OUT/works.json" "$@"
+}
+
+status=0
+for p in "$@"; do
+  start=$SECONDS
+  timeout "${LIMIT:-470}" bash -c "$(declare -f part peers vexil); SHARED=$SHARED; OUT=$OUT; part $p" > "$OUT/$p.log" 2>&1
+  code=$?
+  [ $code -ne 0 ] && status=1
+  echo "=== $p: exit $code after $((SECONDS - start)) s"
+  tail -n "${LINES_SHOWN:-25}" "$OUT/$p.log" | cut -c1-220
+  echo "{\"part\":\"$p\",\"exit\":$code,\"seconds\":$((SECONDS - start))}" > "$OUT/part-$p.json"
+done
+# One file is easier to bring back than many.
+tar -C "$OUT" -czf "$OUT/results.tar.gz" --exclude=results.tar.gz .
+exit $status

@@ -1,0 +1,116 @@
+// Attention on matrix units: the form is evaluated thread by thread against sums in f64, and ptxas judges the text.
+
+import { describe, expect, it } from "vitest";
+import "../index.js";
+import { evaluatorChip } from "../../compiler/lower/simt/testing/chip.js";
+import { lowerSimt } from "../../compiler/lower/simt/index.js";
+import type { Form } from "../../compiler/lower/simt/form.js";
+import { flashAttention, grad, loadChip, scope, type Tensor, tensor } from "../../index.js";
+import { buildOptimized } from "../../runtime/compile.js";
+import { observe } from "../../runtime/observe.js";
+import { registerChip } from "../../runtime/index.js";
+import { printPtx } from "./print.js";
+import { shapeOf } from "./shape.js";
+import { NATIVE_MATH } from "./target.js";
+import { assemble, hasPtxas } from "./testing.js";
+import { tuning } from "./tuning.js";
+
+const shape = shapeOf({ capability: 90, sharedPerBlockOptIn: 232448, registersPerBlock: 65536 });
+registerChip({
+  name: "hopper",
+  summary: "the evaluator of the GPU form, with the matrix units of 9.0",
+  probe: () => Promise.resolve({ available: true, found: "hopper" }),
+  open: () =>
+    Promise.resolve(
+      evaluatorChip("hopper", shape, {
+        nativeMath: NATIVE_MATH,
+        capabilities: { matrixDtypes: ["bf16", "f16"], dotBlock: [128, 128, 32], threads: 132 },
+        tuning: { ...tuning, chip: "hopper" },
+      }),
+    ),
+});
+
+function numbers(n: number, seed: number): number[] {
+  let s = seed;
+  return Array.from({ length: n }, () => {
+    s = (Math.imul(s, 1664525) + 1013904223) >>> 0;
+    return s / 2 ** 31 - 1;
+  });
+}
+
+interface Case {
+  readonly S: number;
+  readonly keys: number;
+  readonly D: number;
+  readonly heads: number;
+  readonly keyHeads: number;
+  readonly causal: boolean;
+  readonly dtype: "bf16" | "f16";
+}
+
+function inputs(device: string, c: Case): Tensor[] {
+  const make = (h: number, s: number, seed: number): Tensor =>
+    tensor(numbers(h * s * c.D, seed), { shape: [1, h, s, c.D], device, dtype: c.dtype });
+  return [make(c.heads, c.S, 1), make(c.keyHeads, c.keys, 2), make(c.keyHeads, c.keys, 3), make(c.heads, c.S, 4)]; // biome-ignore format: one line
+}
+
+function run([q, k, v, dy]: readonly Tensor[], isCausal: boolean): Tensor[] {
+  for (const t of [q!, k!, v!]) t.requiresGrad = true;
+  const o = flashAttention(q!, k!, v!, { isCausal });
+  return [o, ...grad([o], [q!, k!, v!], [dy!])] as Tensor[];
+}
+
+describe("attention on matrix units of 9.0", () => {
+  it.each([
+    { S: 192, keys: 192, D: 64, heads: 1, keyHeads: 1, causal: true, dtype: "bf16" },
+    { S: 150, keys: 290, D: 64, heads: 2, keyHeads: 1, causal: true, dtype: "f16" },
+    { S: 130, keys: 130, D: 128, heads: 1, keyHeads: 1, causal: false, dtype: "bf16" },
+  ] as const)("$dtype S$S D$D causal $causal", async (c) => {
+    for (const name of ["hopper", "wasm"]) await loadChip(name);
+    const got = run(inputs("hopper", c), c.causal);
+    const want = run(
+      inputs("wasm", c).map((t) => t.to("f32") as Tensor),
+      c.causal,
+    );
+    for (const [i, name] of ["o", "dq", "dk", "dv"].entries()) {
+      const [x, y] = [await got[i]!.data(), await want[i]!.data()];
+      let [difference, size] = [0, 0];
+      for (let n = 0; n < y.length; n++) {
+        difference += (Number(x[n]) - Number(y[n])) ** 2;
+        size += Number(y[n]) ** 2;
+      }
+      expect(Math.sqrt(difference / size), name).toBeLessThan(c.dtype === "bf16" ? 0.01 : 0.0015);
+    }
+  });
+});
+
+describe.skipIf(!hasPtxas)(`attention as PTX${hasPtxas ? "" : " (missing: ptxas)"}`, () => {
+  it.each([64, 128])("streams to asynchronous matrix units, D%i", async (D) => {
+    await loadChip("hopper");
+    const forms: Form[] = [];
+    const stop = observe({
+      launch(what) {
+        const func = buildOptimized(what.source, what.specialization(), NATIVE_MATH);
+        if (/^attention(_backward_(keys|queries))?$/.test(func.name)) forms.push(lowerSimt(func, shape));
+      },
+    });
+    try {
+      scope(() => {
+        const c = { S: 128, keys: 128, D, heads: 1, keyHeads: 1, causal: true, dtype: "bf16" } as const;
+        run(inputs("hopper", c), true);
+      });
+    } finally {
+      stop();
+    }
+    expect(forms.map((f) => f.name)).toEqual([
+      "attention",
+      "attention_backward_keys",
+      "attention_backward_queries",
+    ]);
+    for (const form of forms) {
+      const { report } = assemble(printPtx(form, 90), 90);
+      expect(report, form.name).not.toMatch(/serialized/);
+      expect(report, form.name).toMatch(/ 0 bytes spill stores/);
+    }
+  });
+});
