@@ -22,7 +22,8 @@ const cases = {
   "sort of rows": (x) => vexil.sort(x)[0],
   topk: (x) => vexil.topk(x, 8)[0],
   "product from the left": (x, w) => vexil.matmul(x, w),
-  "index select": (x) => vexil.indexSelect(x, 0, tensor([ROWS - 4, ROWS - 3, ROWS - 2, ROWS - 1], { dtype: "i64" })),
+  "index select": (x) =>
+    vexil.indexSelect(x, 0, tensor([ROWS - 4, ROWS - 3, ROWS - 2, ROWS - 1], { dtype: "i64" })),
   "index of a copy": (x) => vexil.cat([x.narrow(0, 0, 8), x.narrow(0, ROWS - 8, 8)], 0),
 };
 
@@ -34,13 +35,18 @@ x.fill_(0.5);
 x.narrow(0, ROWS - 8, 8).copy_(tail);
 for (const [name, fn] of Object.entries(cases)) {
   try {
-    const pick = (t) => t.narrow(0, t.shape[0] - TAIL, TAIL).to("f32").contiguous();
+    const pick = (t) =>
+      t
+        .narrow(0, t.shape[0] - TAIL, TAIL)
+        .to("f32")
+        .contiguous();
     const of = (t) => scope(() => pick(fn(t, w)));
     const got = await of(x).data();
     const want = name === "index select" ? await tail.narrow(0, 4, 4).to("f32").contiguous().data() : await of(name === "index of a copy" ? tail.narrow(0, 0, 8) : tail, w).data(); // biome-ignore format: one line
-    const expected = name === "index of a copy" ? await tail.narrow(0, 4, 4).to("f32").contiguous().data() : want;
+    const expected =
+      name === "index of a copy" ? await tail.narrow(0, 4, 4).to("f32").contiguous().data() : want;
     let worst = got.length === expected.length ? 0 : Number.POSITIVE_INFINITY;
-    got.forEach((v, i) => void (worst = Math.max(worst, Math.abs(v - expected[i]))));
+    for (const [i, v] of got.entries()) worst = Math.max(worst, Math.abs(v - expected[i]));
     if (!(worst < 1e-2)) wrong++;
     console.log(worst < 1e-2 ? "ok" : "WRONG", name, worst);
   } catch (e) {

@@ -47,13 +47,13 @@ const MEMORY = {
   softmax: (x) => () => vexil.softmax(x, -1),
   "rms norm": (x, _, w) => () => vexil.rmsNorm(x, [COLS], w),
   "layer norm": (x, _, w) => () => vexil.layerNorm(x, [COLS], w, w),
-  "cross entropy": (x, _, w, rows) => () => vexil.crossEntropy(x, rows),
+  "cross entropy": (x, _, __, rows) => () => vexil.crossEntropy(x, rows),
   "sum of all": (x) => () => x.sum(),
   "sum of rows": (x) => () => x.sum(-1),
   argmax: (x) => () => x.argmax(-1),
   cumsum: (x) => () => x.cumsum(-1),
-  "index select": (x, _, w, rows) => () => vexil.indexSelect(x, 0, rows),
-  embedding: (x, _, w, rows) => () => vexil.embedding(x, rows),
+  "index select": (x, _, __, rows) => () => vexil.indexSelect(x, 0, rows),
+  embedding: (x, _, __, rows) => () => vexil.embedding(x, rows),
 };
 
 /** Makes the operands of a work; the function it returns is what is timed. */
@@ -96,7 +96,11 @@ const MAKE = {
     const pages = w.context / page;
     const cache = () => half([w.batch * pages, page, keyHeads, D], "bf16");
     const [k, v, q] = [cache(), cache(), half([w.batch, heads, D], "bf16")];
-    const list = (n, f) => tensor(Int32Array.from({ length: n }, (_, i) => f(i)), { shape: [n], dtype: "i32" });
+    const list = (n, f) =>
+      tensor(
+        Int32Array.from({ length: n }, (_, i) => f(i)),
+        { shape: [n], dtype: "i32" },
+      );
     const table = list(w.batch * pages, (i) => i).view([w.batch, pages]);
     const [starts, lengths] = [list(w.batch + 1, (i) => i), list(w.batch, () => w.context)];
     return {

@@ -8,7 +8,7 @@ import { computeDtype, planRows, rowMajor } from "./rows.js";
 
 const forward = kernel(
   // biome-ignore format: one line per group
-  { x: ptr, target: ptr, loss: ptr, lse: ptr, rows: i32, cols: i32, ignore: i64, ROWS: constexpr, COLS: constexpr, T: constexpr.dtype },
+  { x: ptr, target: ptr, loss: ptr, lse: ptr, rows: i32, cols: dim, ignore: i64, ROWS: constexpr, COLS: constexpr, T: constexpr.dtype },
   ({ x, target, loss, lse, rows, cols, ignore, ROWS, COLS, T }, tl) => {
     const row = tl.programId(0) * ROWS + tl.arange(0, ROWS);
     const inside = row < rows;
@@ -38,7 +38,7 @@ const forward = kernel(
 
 const backward = kernel(
   // biome-ignore format: one line per group
-  { x: ptr, target: ptr, lse: ptr, dloss: ptr, step: dim, dx: ptr, rows: i32, cols: i32, ignore: i64, ROWS: constexpr, COLS: constexpr, T: constexpr.dtype },
+  { x: ptr, target: ptr, lse: ptr, dloss: ptr, step: dim, dx: ptr, rows: i32, cols: dim, ignore: i64, ROWS: constexpr, COLS: constexpr, T: constexpr.dtype },
   ({ x, target, lse, dloss, step, dx, rows, cols, ignore, ROWS, COLS, T }, tl) => {
     const row = tl.programId(0) * ROWS + tl.arange(0, ROWS);
     const inside = row < rows;

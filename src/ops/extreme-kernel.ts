@@ -1,6 +1,6 @@
 // The kernels that find where the largest or smallest element stands, and bring gradients back there.
 
-import { constexpr, i32, ptr } from "../compiler/lang/index.js";
+import { constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 import { empty, type Tensor } from "../tensor/index.js";
 import { orderDtype, startOf, walk, type Walk } from "./reduce-kernel.js";
@@ -8,7 +8,7 @@ import { orderDtype, startOf, walk, type Walk } from "./reduce-kernel.js";
 /** One program takes `ROWS` results, or, of part `programId(1)`, `length` elements of each. */
 const search = kernel(
   // biome-ignore format: one line per group
-  { x: ptr, from: ptr, values: ptr, indices: ptr, K: i32, K1: i32, sk0: i32, sk1: i32, R: i32, sr: i32, length: i32,
+  { x: ptr, from: ptr, values: ptr, indices: ptr, K: i32, K1: i32, sk0: dim, sk1: dim, R: i32, sr: dim, length: dim,
     MAX: constexpr.bool, UNIT: constexpr.bool, FROM: constexpr.bool, ROWS: constexpr, COLS: constexpr, T: constexpr.dtype, INIT: constexpr },
   (
     { x, from, values, indices, K, K1, sk0, sk1, R, sr, length, MAX, UNIT, FROM, ROWS, COLS, T, INIT },

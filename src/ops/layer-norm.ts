@@ -1,6 +1,6 @@
 // Layer normalisation (Ba, Kiros and Hinton, 2016), forward and backward in one kernel each.
 
-import { constexpr, f64, i32, ptr } from "../compiler/lang/index.js";
+import { constexpr, dim, f64, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 import {
   callOperator,
@@ -19,7 +19,7 @@ import { streams } from "./streaming.js";
 /** Also leaves each row's mean and reciprocal deviation for the backward pass. */
 const forward = kernel(
   // biome-ignore format: one line per group
-  { x: ptr, w: ptr, b: ptr, y: ptr, mean: ptr, rstd: ptr, rows: i32, cols: i32, eps: f64,
+  { x: ptr, w: ptr, b: ptr, y: ptr, mean: ptr, rstd: ptr, rows: i32, cols: dim, eps: f64,
     ROWS: constexpr, COLS: constexpr, WEIGHT: constexpr.bool, BIAS: constexpr.bool, STREAM: constexpr.bool, T: constexpr.dtype },
   ({ x, w, b, y, mean, rstd, rows, cols, eps, ROWS, COLS, WEIGHT, BIAS, STREAM, T }, tl) => {
     const row = tl.programId(0) * ROWS + tl.arange(0, ROWS);
@@ -57,7 +57,7 @@ const forward = kernel(
 /** Input gradients, and each program's share of the weight's and the bias's. */
 const backward = kernel(
   // biome-ignore format: one line per group
-  { x: ptr, w: ptr, dy: ptr, mean: ptr, rstd: ptr, dx: ptr, dw: ptr, db: ptr, rows: i32, cols: i32, perProgram: i32,
+  { x: ptr, w: ptr, dy: ptr, mean: ptr, rstd: ptr, dx: ptr, dw: ptr, db: ptr, rows: i32, cols: dim, perProgram: i32,
     ROWS: constexpr, COLS: constexpr, WEIGHT: constexpr.bool, T: constexpr.dtype },
   ({ x, w, dy, mean, rstd, dx, dw, db, rows, cols, perProgram, ROWS, COLS, WEIGHT, T }, tl) => {
     const first = tl.programId(0) * perProgram;

@@ -5,6 +5,7 @@ import { dotAccumulator } from "../compiler/ir/ops/reduce.js";
 import { type Chip, kernel, tuningOf } from "../runtime/index.js";
 import type { DType } from "../compiler/ir/index.js";
 import type { Tensor } from "../tensor/index.js";
+import { launchFewRowsOnUnits } from "./few-rows-kernel.js";
 import { launchFewRows } from "./matvec-kernel.js";
 
 /** `c[z] = a[z] @ b[z]` by blocks of the result; strides are free, so transposes cost nothing. */
@@ -86,6 +87,9 @@ export function matricesOf(t: Tensor): Matrices {
   };
 }
 
+/** The same turned. */
+const flip = (x: Matrices): Matrices => ({ ...x, rowStride: x.colStride, colStride: x.rowStride });
+
 /** Block sizes `[M, N, K]`. */
 export type Block = readonly [number, number, number];
 
@@ -119,7 +123,11 @@ export function launchProduct(
 ): void {
   const { batch, M, N, K } = size;
   if (batch === 0 || M === 0 || N === 0) return;
-  if (block === undefined && batch === 1 && launchFewRows(a, b, c, size)) return;
+  if (block === undefined && batch === 1) {
+    if (launchFewRows(a, b, c, size) || launchFewRowsOnUnits(a, b, c, size)) return;
+    // Few columns are few rows of the transposed product.
+    if (N < M && launchFewRowsOnUnits(flip(b), flip(a), flip(c), { M: N, N: M, K })) return;
+  }
   const { dtype, chip } = c.tensor;
   const [mostM, mostN, mostK] = block ?? dotBlockFor(chip, dtype, M, N, K);
   const whole = [blockFor(M, mostM, 1), blockFor(N, mostN, 8)] as const;

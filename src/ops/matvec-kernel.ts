@@ -5,7 +5,7 @@
 // The order in which a result is summed depends on K, the layout and the chip alone, never on how many rows there are.
 
 import { dotAccumulator } from "../compiler/ir/ops/reduce.js";
-import { constexpr, i32, ptr } from "../compiler/lang/index.js";
+import { constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 import { isFloatDType, type Tensor } from "../tensor/index.js";
 
@@ -13,7 +13,7 @@ import { isFloatDType, type Tensor } from "../tensor/index.js";
 const alongK = kernel(
   // biome-ignore format: one line per operand
   {
-    x: ptr, sx: i32, w: ptr, sw: i32, y: ptr, sym: i32, syn: i32, M: i32, N: i32, K: i32,
+    x: ptr, sx: dim, w: ptr, sw: dim, y: ptr, sym: i32, syn: i32, M: i32, N: i32, K: i32,
     BM: constexpr, BN: constexpr, BK: constexpr, ACC: constexpr.dtype,
   },
   ({ x, sx, w, sw, y, sym, syn, M, N, K, BM, BN, BK, ACC }, tl) => {
@@ -39,7 +39,7 @@ const alongK = kernel(
 const alongN = kernel(
   // biome-ignore format: one line per operand
   {
-    x: ptr, sxm: i32, sxk: i32, w: ptr, sw: i32, y: ptr, sym: i32, syn: i32, M: i32, N: i32, K: i32,
+    x: ptr, sxm: dim, sxk: dim, w: ptr, sw: dim, y: ptr, sym: i32, syn: i32, M: i32, N: i32, K: i32,
     BM: constexpr, BN: constexpr, BK: constexpr, REST: constexpr, ACC: constexpr.dtype,
   },
   ({ x, sxm, sxk, w, sw, y, sym, syn, M, N, K, BM, BN, BK, REST, ACC }, tl) => {

@@ -3,7 +3,7 @@
 //
 // Weights are widened and scaled block by block into a scratch tile, which all rows share; the f32 matrix exists nowhere.
 
-import { constexpr, helper, i32, ptr } from "../compiler/lang/index.js";
+import { constexpr, dim, helper, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 
 /** Elements of one half of the row as numbers: all of an int8, or four bits of a byte with their sign. */
@@ -20,7 +20,7 @@ const elements = helper((tl, raw: number, half: number, bits: number) => {
 export const rowsByIntegers = kernel(
   // biome-ignore format: one line per operand
   {
-    x: ptr, sx: i32, q: ptr, s: ptr, z: ptr, y: ptr, M: i32, N: i32, K: i32, half: i32, groups: i32,
+    x: ptr, sx: dim, q: ptr, s: ptr, z: ptr, y: ptr, M: i32, N: i32, K: dim, half: dim, groups: i32,
     BM: constexpr, BN: constexpr, GB: constexpr, GS: constexpr, BITS: constexpr,
     BY_ROW: constexpr.bool, ZEROS: constexpr.bool, elements,
   },

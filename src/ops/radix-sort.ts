@@ -1,33 +1,22 @@
 // Sorting long rows: a least-significant-digit radix sort. Elements are distributed by one digit of their key after
 // another, each time in the order in which they stand, so equal elements keep their order. Short rows are `sort-kernels.ts`.
 //
+// Where many threads work on one program, it takes its elements as tiles (`radix-tiles.ts`); else one after the other.
+//
 // What travels is one i64 for each element: its key as an unsigned integer above, its place below. Keys of 64 bits
 // travel beside an i32. Each of the parts that a row is cut into counts its digits and then moves its elements
 // behind those of the parts before it.
 
 import { DTYPES, type DType } from "../compiler/ir/index.js";
-import { constexpr, helper, i32, ptr } from "../compiler/lang/index.js";
+import { constexpr, i32, ptr } from "../compiler/lang/index.js";
 import { kernel, scope } from "../runtime/index.js";
-import { empty, isFloatDType, type Tensor } from "../tensor/index.js";
+import { callOperator, empty, isFloatDType, type Tensor } from "../tensor/index.js";
+import { fromWord, toWord } from "./radix-words.js";
+import { countTiles, distributeTiles, TILE, TILE_DIGIT } from "./radix-tiles.js";
 
 /** The most bits of a key that are looked at in one pass: as many places as are written to in turn stay in the cache. */
 const DIGIT = 11;
 
-/** An element's key as an unsigned integer of `bits` bits in an i64; both zeros have one key. */
-const toWord = helper((tl, v: number, bits: number, signed: boolean, float: boolean, down: boolean) => {
-  const key = tl.cast(tl.sortKey(float ? tl.where(v === 0, 0, v) : v), tl.i64);
-  const biased = signed ? key ^ (tl.cast(1, tl.i64) << (bits - 1)) : key;
-  const turned = down ? ~biased : biased;
-  return bits === 64 ? turned : turned & ((tl.cast(1, tl.i64) << bits) - 1);
-});
-/** The element whose key is in a word; both zeros are +0, and every NaN is the same one. */
-const fromWord = helper(
-  (tl, word: number, bits: number, signed: boolean, down: boolean, K: DType, T: DType) => {
-    const biased = down ? ~word : word;
-    const key = signed ? biased ^ (tl.cast(1, tl.i64) << (bits - 1)) : biased;
-    return tl.fromSortKey(tl.cast(key, K), T);
-  },
-);
 /** What about an element type the kernels must know. */
 interface Key {
   readonly BITS: number;
@@ -137,11 +126,14 @@ function sortRows(x: Tensor, rows: number, cols: number, DOWN: boolean): [Tensor
   const indices = empty([rows, cols], { dtype: "i64", device });
   const key = keyOf(T);
   const { BITS, SIGNED, FLOAT } = key;
-  const passes = Math.ceil(BITS / DIGIT);
+  const { threads, programThreads = 1 } = x.chip.capabilities;
+  const tiles = programThreads > 1;
+  const passes = Math.ceil(BITS / (tiles ? TILE_DIGIT : DIGIT));
   const digit = Math.ceil(BITS / passes);
   const BUCKETS = 1 << digit;
-  const { threads } = x.chip.capabilities;
-  const parts = Math.max(1, Math.min(Math.ceil((2 * threads) / rows), Math.floor(cols / (4 * BUCKETS))));
+  const parts = tiles
+    ? Math.ceil(cols / TILE)
+    : Math.max(1, Math.min(Math.ceil((2 * threads) / rows), Math.floor(cols / (4 * BUCKETS))));
   const length = Math.ceil(cols / parts);
   const room = (dtype: DType, count: number): Tensor => empty([count], { dtype, device });
   // The words go back and forth between two buffers.
@@ -155,11 +147,29 @@ function sortRows(x: Tensor, rows: number, cols: number, DOWN: boolean): [Tensor
     const [from, to] = [(pass + 1) % 2, pass % 2];
     // biome-ignore format: one line per group
     const shared = { x, words: words[from]!, cols, length, parts, shift, FIRST, BUCKETS, BITS, SIGNED, FLOAT, DOWN };
+    const travels = { from: travel[from]!, toWords: words[to]!, toPlaces: travel[to]!, values, indices };
+    if (tiles) {
+      callOperator("zero_", counts);
+      const { length: _, ...tiled } = shared;
+      countTiles.launch([parts, rows], { ...tiled, counts, B: TILE });
+      const [flat, dtype] = [counts.view([rows, parts * BUCKETS]), "i32" as const];
+      const places: Tensor = callOperator("cumsum", flat, -1, { dtype }) as Tensor;
+      distributeTiles.launch([parts, rows], {
+        ...tiled,
+        ...travels,
+        counts,
+        places,
+        LAST,
+        K: key.K,
+        T,
+        B: TILE,
+      });
+      continue;
+    }
     countDigits.launch([parts, rows], { ...shared, counts });
     placeDigits.launch([rows], { counts, parts, BUCKETS });
     distribute.launch([parts, rows], {
-      ...shared, from: travel[from]!, toWords: words[to]!, toPlaces: travel[to]!, values, indices, places: counts,
-      LAST, K: key.K, T,
+      ...shared, ...travels, places: counts, LAST, K: key.K, T,
     }); // biome-ignore format: one line per group
   }
   return [values, indices];

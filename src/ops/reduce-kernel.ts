@@ -2,7 +2,7 @@
 // collapse. What PyTorch calls them stands in `reduce.ts` and `extreme.ts`.
 
 import { type DType, isFloat } from "../compiler/ir/index.js";
-import { constexpr, f64, i32, ptr } from "../compiler/lang/index.js";
+import { constexpr, dim, f64, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 import { callOperator, empty, type Tensor } from "../tensor/index.js";
 
@@ -17,8 +17,8 @@ export type Before = "none" | "nonzero" | "nan0";
 /** Vectors along the reduced elements: one program takes `ROWS` results. */
 const reduceRows = kernel(
   // biome-ignore format: one line per group
-  { x: ptr, y: ptr, K: i32, K1: i32, sk0: i32, sk1: i32, R0: i32, sr0: i32, R1: i32, sr1: i32,
-    iStep: i32, iLen: i32, jStep: i32, jLen: i32, count: f64,
+  { x: ptr, y: ptr, K: i32, K1: i32, sk0: dim, sk1: dim, R0: i32, sr0: dim, R1: i32, sr1: dim,
+    iStep: i32, iLen: i32, jStep: dim, jLen: i32, count: f64,
     KIND: constexpr.string, BEFORE: constexpr.string, UNIT: constexpr.bool, MEAN: constexpr.bool,
     ROWS: constexpr, COLS: constexpr, T: constexpr.dtype, INIT: constexpr },
   (
@@ -83,7 +83,7 @@ const reduceRows = kernel(
 const reduceColumns = kernel(
   // biome-ignore format: one line per group
   { x: ptr, y: ptr, K1: i32, sk0: i32, R0: i32, sr0: i32, R1: i32, sr1: i32,
-    iStep: i32, iLen: i32, jStep: i32, jLen: i32, count: f64,
+    iStep: i32, iLen: i32, jStep: dim, jLen: i32, count: f64,
     KIND: constexpr.string, BEFORE: constexpr.string, MEAN: constexpr.bool,
     REDS: constexpr, COLS: constexpr, T: constexpr.dtype, INIT: constexpr },
   (
@@ -269,14 +269,32 @@ export function launchReduce(w: Walk, o: ReduceOptions): Tensor {
   const T = o.compute;
   const INIT = initial(o.kind, o.before, T);
   const columns = w.sk1 === 1 && K1 >= 8 && !(w.sr1 === 1 && R1 >= 8) && K0 <= x.chip.capabilities.maxGrid[1];
-  const COLS = columns ? bucket(K1) : bucket(R1);
-  const ROWS = columns ? 16 : COLS === 16 ? (K >= 4096 ? 256 : 16) : COLS === 128 ? 8 : K === 1 ? 1 : 4;
+  const { programThreads = 1 } = x.chip.capabilities;
+  // Threads that share a program meet once a block.
+  const COLS = columns ? bucket(K1) : bucket(R1, programThreads > 1 ? 4096 : 1024);
+  const ROWS =
+    COLS === 4096
+      ? 1
+      : columns
+        ? 16
+        : COLS === 16
+          ? K >= 4096
+            ? 256
+            : 16
+          : COLS === 128
+            ? 8
+            : K === 1
+              ? 1
+              : 4;
   const programs = columns ? Math.ceil(K1 / COLS) * K0 : Math.ceil(K / ROWS);
   // Few results of many elements: parts first, then the parts. The order of the sum is fixed by the shapes.
   const { threads } = x.chip.capabilities;
   const alongI = R0 > 1;
-  const parts = partsOf(programs, threads, R0 * R1 * K, alongI ? R0 : R1);
-  const length = Math.ceil((alongI ? R0 : R1) / parts) || 1;
+  const cut = partsOf(programs, threads, R0 * R1 * K, alongI ? R0 : R1);
+  const even = Math.ceil((alongI ? R0 : R1) / cut) || 1;
+  // Parts of whole blocks begin where accesses are aligned.
+  const length = !alongI && !columns && cut > 1 ? Math.ceil(even / COLS) * COLS : even;
+  const parts = Math.max(1, Math.ceil((alongI ? R0 : R1) / length));
   const last = parts === 1;
   const y = empty([parts * K], { dtype: last ? o.out : T, device });
   const shared = {
@@ -313,4 +331,4 @@ export function launchReduce(w: Walk, o: ReduceOptions): Tensor {
   });
 }
 
-const bucket = (n: number): number => (n <= 16 ? 16 : n <= 128 ? 128 : 1024);
+const bucket = (n: number, most = 1024): number => (n <= 16 ? 16 : n <= 128 ? 128 : n < most ? 1024 : most);

@@ -1,6 +1,6 @@
 // RMS normalisation (Zhang and Sennrich, 2019), forward and backward in one kernel each.
 
-import { constexpr, f64, i32, ptr } from "../compiler/lang/index.js";
+import { constexpr, dim, f64, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 import {
   callOperator,
@@ -17,7 +17,7 @@ import { streams } from "./streaming.js";
 
 const forward = kernel(
   // biome-ignore format: one line per group
-  { x: ptr, w: ptr, y: ptr, rows: i32, cols: i32, eps: f64,
+  { x: ptr, w: ptr, y: ptr, rows: i32, cols: dim, eps: f64,
     ROWS: constexpr, COLS: constexpr, WEIGHT: constexpr.bool, STREAM: constexpr.bool, T: constexpr.dtype },
   ({ x, w, y, rows, cols, eps, ROWS, COLS, WEIGHT, STREAM, T }, tl) => {
     const row = tl.programId(0) * ROWS + tl.arange(0, ROWS);
@@ -43,7 +43,7 @@ const forward = kernel(
 /** Input gradients, and each program's share of the weight's. */
 const backward = kernel(
   // biome-ignore format: one line per group
-  { x: ptr, w: ptr, dy: ptr, dx: ptr, dw: ptr, rows: i32, cols: i32, eps: f64, perProgram: i32,
+  { x: ptr, w: ptr, dy: ptr, dx: ptr, dw: ptr, rows: i32, cols: dim, eps: f64, perProgram: i32,
     ROWS: constexpr, COLS: constexpr, WEIGHT: constexpr.bool, T: constexpr.dtype },
   ({ x, w, dy, dx, dw, rows, cols, eps, perProgram, ROWS, COLS, WEIGHT, T }, tl) => {
     const first = tl.programId(0) * perProgram;

@@ -1,7 +1,7 @@
 // Running sums along a dimension.
 
 import type { DType } from "../compiler/ir/index.js";
-import { constexpr, i32, ptr } from "../compiler/lang/index.js";
+import { constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 import {
   empty,
@@ -28,7 +28,7 @@ declare module "../tensor/tensor.js" {
  */
 const scanRows = kernel(
   // biome-ignore format: one line per group
-  { x: ptr, y: ptr, sums: ptr, rows: i32, cols: i32, parts: i32, length: i32,
+  { x: ptr, y: ptr, sums: ptr, rows: i32, cols: dim, parts: i32, length: dim,
     ROWS: constexpr, COLS: constexpr, BACK: constexpr.bool, PARTS: constexpr.bool, TOTAL: constexpr.bool,
     STREAM: constexpr.bool, T: constexpr.dtype },
   ({ x, y, sums, rows, cols, parts, length, ROWS, COLS, BACK, PARTS, TOTAL, STREAM, T }, tl) => {
@@ -58,7 +58,7 @@ const scanRows = kernel(
 /** Columns of `cols` elements that stand `inner` apart, `WIDTH` neighbours at a time. */
 const scanColumns = kernel(
   // biome-ignore format: one line per group
-  { x: ptr, y: ptr, cols: i32, inner: i32,
+  { x: ptr, y: ptr, cols: dim, inner: dim,
     WIDTH: constexpr, STEPS: constexpr, BACK: constexpr.bool, STREAM: constexpr.bool, T: constexpr.dtype },
   ({ x, y, cols, inner, WIDTH, STEPS, BACK, STREAM, T }, tl) => {
     const k = tl.programId(0) * WIDTH + tl.arange(0, WIDTH);

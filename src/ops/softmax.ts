@@ -1,7 +1,7 @@
 // Softmax, its logarithm and log-sum-exp, forward and backward. Rows up to a block's width are read once.
 
 import type { DType } from "../compiler/ir/index.js";
-import { constexpr, i32, ptr } from "../compiler/lang/index.js";
+import { constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 import {
   callOperator,
@@ -31,7 +31,7 @@ declare module "../tensor/tensor.js" {
 
 const forward = kernel(
   // biome-ignore format: one line per group
-  { x: ptr, y: ptr, rows: i32, cols: i32, inner: i32,
+  { x: ptr, y: ptr, rows: i32, cols: dim, inner: dim,
     ROWS: constexpr, COLS: constexpr, UNIT: constexpr.bool, ONE: constexpr.bool, LOG: constexpr.bool,
     STREAM: constexpr.bool, T: constexpr.dtype },
   ({ x, y, rows, cols, inner, ROWS, COLS, UNIT, ONE, LOG, STREAM, T }, tl) => {
@@ -82,7 +82,7 @@ const forward = kernel(
 
 const backward = kernel(
   // biome-ignore format: one line per group
-  { y: ptr, dy: ptr, dx: ptr, rows: i32, cols: i32, inner: i32,
+  { y: ptr, dy: ptr, dx: ptr, rows: i32, cols: dim, inner: dim,
     ROWS: constexpr, COLS: constexpr, UNIT: constexpr.bool, LOG: constexpr.bool, T: constexpr.dtype },
   ({ y, dy, dx, rows, cols, inner, ROWS, COLS, UNIT, LOG, T }, tl) => {
     const row = tl.programId(0) * ROWS + tl.arange(0, ROWS);

@@ -21,6 +21,8 @@ export interface Capabilities {
   readonly i64: boolean;
   /** Threads that work on one launch. */
   readonly threads: number;
+  /** Threads that work on one program together. Default 1: loops over single elements are fast, and tiles no gain by themselves. */
+  readonly programThreads?: number;
   /** Roughly how many elements one program should handle: small on GPUs, large on CPUs. */
   readonly elementsPerProgram: number;
   /** Block sizes [M, N, K] that suit `dot`. */

@@ -148,7 +148,7 @@ export async function operatorsPage(): Promise<string> {
     `compares it. Chips: ${chips.map((c) => `\`${c.name}\``).join(", ")}. \`yes\`: every chip compiles the op for that dtype; empty: the op is not defined for it.`,
     "`load`, `store`, shapes and control flow take every dtype. `tl.sort` and `tl.topk` sort floats by `tl.sortKey`. `tl.reduce`, `tl.associativeScan`,",
     "`tl.histogram`, `tl.join`, `tl.cat`, `tl.flip` and descriptors are made of these ops and go wherever those go.",
-    "`tl.deviceAssert` and `tl.devicePrint` act on the interpreter alone: compiled code has no way back to the author's line.",
+    "`tl.deviceAssert` and `tl.devicePrint` act on `interpreter`, `wasm`, `cpu`, `opencl` and `nvidia`; the other chips leave them out.",
     "",
     line(["op", ...dtypes]),
     line(["op", ...dtypes].map(() => "---")),

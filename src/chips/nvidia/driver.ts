@@ -1,10 +1,12 @@
 // The driver of one NVIDIA GPU: kernels loaded as machine code and launched in one stream. A launch fills one block of
 // pinned memory and makes one native call. Memory is memory.ts; what a failed call says is context.ts.
 
+import { REPORT_WORDS, type ReportSite } from "../../compiler/passes/reports.js";
 import type { Artifact } from "../../compiler/target.js";
 import type { CapturedWork, DeviceBuffer, Driver, Executable } from "../../runtime/driver.js";
 import { ArgumentBlock, BUFFER, type ScalarKind, scalarCode } from "../../runtime/argument-block.js";
 import { OwnedBuffer } from "../../runtime/owned-buffers.js";
+import { Reports } from "../../runtime/reports.js";
 import type { CudaContext } from "./context.js";
 import { CudaMemory } from "./memory.js";
 
@@ -21,6 +23,8 @@ export interface KernelMeta {
   readonly sharedBytes: number;
   /** Per ABI parameter: a buffer with the bytes of its element, or a scalar. Each takes 8 bytes in the argument block; with several programs a workgroup the number of programs along axis 0 follows. */
   readonly params: readonly (readonly ["buffer", number] | readonly ["scalar", ScalarKind])[];
+  /** What it reports while it runs; then its last parameter is the memory for that. */
+  readonly reports?: readonly ReportSite[];
 }
 
 /** Layout of the pinned block, in bytes: CUlaunchConfig, the `extra` list, the size, then the arguments. */
@@ -44,8 +48,9 @@ class CudaExecutable implements Executable {
     readonly owner: CudaDriver,
   ) {
     this.name = meta.name;
-    this.slots = meta.params.map(([what, kind]) => (what === "buffer" ? BUFFER : scalarCode(kind)));
-    this.sizes = meta.params.map(([what, size]) => (what === "buffer" ? size : 0));
+    const params = meta.reports ? meta.params.slice(0, -1) : meta.params;
+    this.slots = params.map(([what, kind]) => (what === "buffer" ? BUFFER : scalarCode(kind)));
+    this.sizes = params.map(([what, size]) => (what === "buffer" ? size : 0));
   }
 }
 
@@ -56,6 +61,7 @@ export class CudaDriver implements Driver {
   private readonly block: ArgumentBlock;
   private readonly loaded: CudaExecutable[] = [];
   private open = true;
+  private reports: { readonly memory: OwnedBuffer; readonly read: Reports } | undefined;
 
   constructor(private readonly context: CudaContext) {
     this.memory = new CudaMemory(context);
@@ -147,8 +153,9 @@ export class CudaDriver implements Driver {
     words[4] = 1;
     words[5] = 1;
     words[6] = meta.sharedBytes;
-    words[BLOCK.size / 4] = (slots.length + (per === 1 ? 0 : 1)) * 8;
-    words[BLOCK.args / 4 + slots.length * 2] = gridX;
+    const given = slots.length + (meta.reports ? 1 : 0);
+    words[BLOCK.size / 4] = (given + (per === 1 ? 0 : 1)) * 8;
+    words[BLOCK.args / 4 + given * 2] = gridX;
     for (let i = 0, at = BLOCK.args / 8; i < slots.length; i++, at++) {
       const v = values[i]!;
       const code = slots[i]!;
@@ -156,10 +163,32 @@ export class CudaDriver implements Driver {
       else block.putScalar(at, code, v as number | bigint);
     }
     const { context } = this;
+    if (meta.reports) block.putWhole(BLOCK.args / 8 + slots.length, this.reporting().memory.handle);
     context.launched(meta.name);
     const status = context.api.cuLaunchKernelEx(this.address, exe.fn, 0, this.address + BLOCK.extra);
     if (status !== 0) context.check(status, `launch ${meta.name} with ${meta.threads} threads a program`);
     if (context.synchronous && !context.capturing) context.synchronize(`run ${meta.name}`);
+    if (meta.reports && !context.capturing) this.drain(meta, [gridX, gridY, gridZ]);
+  }
+
+  /** Memory for what kernels report, and who reads it. */
+  private reporting(): NonNullable<CudaDriver["reports"]> {
+    if (!this.reports) {
+      const memory = this.memory.alloc(REPORT_WORDS * 4);
+      this.memory.write(memory, 0, new Uint8Array(REPORT_WORDS * 4));
+      this.reports = { memory, read: new Reports() };
+    }
+    return this.reports;
+  }
+
+  /** Kernels that report are waited for: what they printed is shown now, a claim that does not hold thrown at the next wait. */
+  private drain(meta: KernelMeta, grid: readonly [number, number, number]): void {
+    const { memory, read } = this.reporting();
+    const bytes = this.memory.readSync(memory, 0, REPORT_WORDS * 4);
+    const words = new Int32Array(bytes.buffer, bytes.byteOffset, REPORT_WORDS);
+    if (words[0] === 0) return;
+    read.drain(meta.name, meta.reports!, words, grid);
+    this.memory.write(memory, 0, new Uint8Array(REPORT_WORDS * 4));
   }
 
   private addressOf(v: unknown, i: number, exe: CudaExecutable): number {
@@ -200,6 +229,7 @@ export class CudaDriver implements Driver {
     const event = this.context.record();
     await this.context.wait(event, "wait for the GPU");
     this.context.release(event);
+    this.reports?.read.check();
   }
 
   close(): void {

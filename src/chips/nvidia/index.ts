@@ -16,6 +16,7 @@ function capabilities(device: CudaDevice): Capabilities {
     f64: true,
     i64: true,
     threads: device.multiprocessors,
+    programThreads: 1024,
     elementsPerProgram: 1024,
     dotBlock: [128, 128, 32],
     matrixDtypes: device.capability >= 80 ? ["bf16", "f16"] : [],

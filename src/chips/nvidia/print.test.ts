@@ -296,7 +296,7 @@ function everyStatement(capability: number): Stmt[] {
       const list = (n: number, kind: RegKind): Reg[] => Array.from({ length: n }, () => reg(kind));
       const d = list(2 ** m.c.registers.length, m.accumulator);
       if (capability < m.since || capability > (m.until ?? capability)) continue;
-      if (!m.a.fragment) {
+      if (m.isAsync) {
         const at = {
           mem: { shared: 0 },
           at: 1024,
@@ -307,6 +307,8 @@ function everyStatement(capability: number): Stmt[] {
         body.push({ s: "matrixFence" });
         const [a, b] = [{ ...at, major: "k" } as const, { ...at, major: "mn" } as const];
         body.push({ s: "matrix", matrix, d, a, b, c: d, isAsync: true });
+        const left = list(size(m.a.fragment!.registers, element), "i32");
+        body.push({ s: "matrix", matrix, d, a: left, b, c: d, isAsync: true, first: 1 });
         body.push({ s: "matrixCommit" }, { s: "matrixWait", pending: 0 });
         continue;
       }

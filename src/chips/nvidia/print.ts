@@ -191,7 +191,7 @@ class Printer implements Head, Bases {
         break;
       case "matrixFence":
         // What copies and stores brought to shared memory, then the registers of the sums.
-        u.emit("fence.proxy.async.shared::cta;");
+        if (!s.registers) u.emit("fence.proxy.async.shared::cta;");
         u.emit("wgmma.fence.sync.aligned;");
         break;
       case "matrixCommit":

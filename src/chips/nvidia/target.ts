@@ -4,6 +4,7 @@ import type { Func } from "../../compiler/ir/index.js";
 import type { Form } from "../../compiler/lower/simt/form.js";
 import { LOWERING_VERSION, lowerSimt } from "../../compiler/lower/simt/index.js";
 import type { SimtShape } from "../../compiler/lower/simt/shape.js";
+import { lowerReports, type ReportSite } from "../../compiler/passes/index.js";
 import type { Artifact, Target } from "../../compiler/target.js";
 import type { CudaContext } from "./context.js";
 import type { KernelMeta } from "./driver.js";
@@ -38,13 +39,15 @@ export class NvidiaTarget implements Target {
   }
 
   compile(func: Func): Artifact {
-    return this.compileForm(lowerSimt(func, this.shape));
+    const { func: lowered, sites } = lowerReports(func);
+    return this.compileForm(lowerSimt(lowered, this.shape), sites);
   }
 
   /** {@link compile} from the lowered form on. Throws CompileError. */
-  compileForm(form: Form): Artifact {
+  compileForm(form: Form, sites: readonly ReportSite[] = []): Artifact {
     const text = printPtx(form, this.context.device.capability);
-    return { bytes: linkPtx(this.context, form.name, text), meta: { ...metaOf(form) }, text };
+    const meta: KernelMeta = { ...metaOf(form), ...(sites.length ? { reports: sites } : {}) };
+    return { bytes: linkPtx(this.context, form.name, text), meta: { ...meta }, text };
   }
 }
 

@@ -36,7 +36,7 @@ export const tuning: TuningTable = {
         "use": {
           "BM": 128,
           "BN": 128,
-          "BK": 16
+          "BK": 32
         }
       },
       {

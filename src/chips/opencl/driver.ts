@@ -2,10 +2,12 @@
 // addresses are fixed, and an argument is set again only when it changed.
 
 import type { MemKind, RegKind } from "../../compiler/lower/simt/index.js";
+import { REPORT_WORDS, type ReportSite } from "../../compiler/passes/reports.js";
 import type { Artifact } from "../../compiler/target.js";
 import { type DeviceBuffer, type Driver, type Executable, OutOfMemoryError } from "../../runtime/driver.js";
 import { ArgumentBlock, BUFFER, F32, I32, scalarCode } from "../../runtime/argument-block.js";
 import { OwnedBuffer, OwnedBuffers, showBytes } from "../../runtime/owned-buffers.js";
+import { Reports } from "../../runtime/reports.js";
 import type { ClContext } from "./context.js";
 import { check, type Cl, errorName, isMemoryError } from "./library.js";
 
@@ -19,6 +21,8 @@ export interface KernelMeta {
   readonly programsPerGroup: number;
   /** Per parameter: a buffer's element kind, or a scalar's register kind. */
   readonly params: readonly (readonly ["buffer", MemKind] | readonly ["scalar", RegKind])[];
+  /** What it reports while it runs; then its last parameter is the memory for that. */
+  readonly reports?: readonly ReportSite[];
 }
 
 class ClExecutable implements Executable {
@@ -27,6 +31,7 @@ class ClExecutable implements Executable {
   readonly threads: number;
   /** What each argument of the kernel was last set to. */
   readonly last: (number | bigint | undefined)[];
+  readonly reports: readonly ReportSite[] | undefined;
   constructor(
     meta: KernelMeta,
     readonly program: number,
@@ -35,6 +40,7 @@ class ClExecutable implements Executable {
   ) {
     this.name = meta.name;
     this.threads = meta.threads;
+    this.reports = meta.reports;
     this.slots = meta.params.map(([what, kind]) => (what === "buffer" ? BUFFER : scalarCode(kind)));
     this.last = this.slots.flatMap((s) => (s === BUFFER ? [undefined, undefined] : [undefined]));
   }
@@ -48,6 +54,7 @@ export class OpenClDriver implements Driver {
   private readonly buffers = new OwnedBuffers("opencl");
   private readonly executables = new Set<ClExecutable>();
   private open = true;
+  private reports: { readonly memory: DeviceBuffer; readonly read: Reports } | undefined;
   // The argument being set, then the global and the local size of a launch.
   private readonly address: number;
   private readonly block: ArgumentBlock;
@@ -161,8 +168,9 @@ export class OpenClDriver implements Driver {
     if (!(exe instanceof ClExecutable) || exe.owner !== this) throw this.buffers.foreign("kernel");
     if (gridX * gridY * gridZ === 0) return;
     const { slots, kernel, last } = exe;
+    const reportsAt = exe.reports ? slots.length - 1 : -1;
     for (let i = 0, at = 0; i < slots.length; i++) {
-      const v = values[i]!;
+      const v = i === reportsAt ? this.reporting().memory : values[i]!;
       if (slots[i] === BUFFER) {
         const handle = this.handleOf(v, i, exe);
         if (last[at] !== handle) {
@@ -171,7 +179,7 @@ export class OpenClDriver implements Driver {
           last[at] = handle;
         }
         at++;
-        const offset = offsets[i]!;
+        const offset = i === reportsAt ? 0 : offsets[i]!;
         if (last[at] !== offset) {
           this.block.putWhole(0, offset);
           this.setArgument(exe, kernel, at, 8);
@@ -205,11 +213,37 @@ export class OpenClDriver implements Driver {
       0,
     );
     this.finished(code, `launching ${exe.name}`);
+    if (exe.reports) this.drain(exe, exe.reports, [gridX, gridY, gridZ]);
+  }
+
+  /** Memory for what kernels report, and who reads it. */
+  private reporting(): NonNullable<OpenClDriver["reports"]> {
+    if (!this.reports) {
+      const memory = this.alloc(REPORT_WORDS * 4);
+      this.write(memory, 0, new Uint8Array(REPORT_WORDS * 4));
+      this.reports = { memory, read: new Reports() };
+    }
+    return this.reports;
+  }
+
+  /** Kernels that report are waited for: what they printed is shown now, a claim that does not hold thrown at the next wait. */
+  private drain(
+    exe: ClExecutable,
+    sites: readonly ReportSite[],
+    grid: readonly [number, number, number],
+  ): void {
+    const { memory, read } = this.reporting();
+    const bytes = this.readSync(memory, 0, REPORT_WORDS * 4);
+    const words = new Int32Array(bytes.buffer, bytes.byteOffset, REPORT_WORDS);
+    if (words[0] === 0) return;
+    read.drain(exe.name, sites, words, grid);
+    this.write(memory, 0, new Uint8Array(REPORT_WORDS * 4));
   }
 
   async sync(): Promise<void> {
     this.check();
     this.finished(await this.cl.finishAsync(this.context.queue), "waiting for the queue");
+    this.reports?.read.check();
   }
 
   close(): void {

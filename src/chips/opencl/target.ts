@@ -2,6 +2,7 @@
 
 import type { Func } from "../../compiler/ir/index.js";
 import { type Form, LOWERING_VERSION, lowerSimt, type SimtShape } from "../../compiler/lower/simt/index.js";
+import { lowerReports, type ReportSite } from "../../compiler/passes/index.js";
 import type { Artifact, Target } from "../../compiler/target.js";
 import type { ClContext } from "./context.js";
 import type { KernelMeta } from "./driver.js";
@@ -31,11 +32,12 @@ export class OpenClTarget implements Target {
   }
 
   compile(func: Func): Artifact {
-    return this.compileForm(lowerSimt(func, this.shape));
+    const { func: lowered, sites } = lowerReports(func);
+    return this.compileForm(lowerSimt(lowered, this.shape), sites);
   }
 
   /** {@link compile} from the lowered form on. Throws CompileError. */
-  compileForm(form: Form): Artifact {
+  compileForm(form: Form, sites: readonly ReportSite[] = []): Artifact {
     const { extensions } = this.context.device;
     const text = printOpenCl(form, {
       f64: this.shape.f64,
@@ -51,6 +53,7 @@ export class OpenClTarget implements Target {
       threads: form.threads,
       programsPerGroup: form.programsPerGroup,
       params: form.params.map((p) => (p.kind === "buffer" ? ["buffer", p.mem] : ["scalar", p.reg])),
+      ...(sites.length ? { reports: sites } : {}),
     };
     const head = form.layouts.map((l) => `// ${l}\n`).join("");
     return { bytes, meta: { ...meta }, text: head + text };

@@ -82,10 +82,7 @@ export const attentionBackwardKeys = kernel(
           const query = tl.load(q + b * qb + g * qh + q0 * qt + tl.col(t * qt) + d, wide, 0);
           const x = HALF ? query : tl.cast(query, tl.f32) * scale;
           const broad = DV === BV ? tl.col(rows) : tl.col(rows) && e < DV;
-          const dout = tl.cast(
-            tl.load(dy + b * yb + g * yh + q0 * yt + tl.col(t * yt) + e, broad, 0),
-            IN,
-          );
+          const dout = tl.cast(tl.load(dy + b * yb + g * yh + q0 * yt + tl.col(t * yt) + e, broad, 0), IN);
           const at = b * lb + g * lh + q0 + t;
           const total = tl.load(lse + at, rows, Infinity);
           const own = tl.load(delta + at, rows, 0);
@@ -103,7 +100,14 @@ export const attentionBackwardKeys = kernel(
             if (LEFT) all = all && i + BM - 1 + shift - from <= left;
             if (!all)
               p = tl.where(
-                inWindow(tl.col(rows) && tl.row(live), tl.row(n) - tl.col(t + shift), left, right, LEFT, RIGHT),
+                inWindow(
+                  tl.col(rows) && tl.row(live),
+                  tl.row(n) - tl.col(t + shift),
+                  left,
+                  right,
+                  LEFT,
+                  RIGHT,
+                ),
                 p,
                 0,
               );
@@ -222,11 +226,7 @@ export const attentionBackwardQueries = kernel(
         if (RIGHT) all = all && from + BN - 1 - (first + shift) <= right;
         if (LEFT) all = all && first + BM - 1 + shift - from <= left;
         if (!all)
-          p = tl.where(
-            inWindow(tl.col(live), tl.col(n) - tl.row(t + shift), left, right, LEFT, RIGHT),
-            p,
-            0,
-          );
+          p = tl.where(inWindow(tl.col(live), tl.col(n) - tl.row(t + shift), left, right, LEFT, RIGHT), p, 0);
       } else {
         let seen = inWindow(tl.col(live), tl.col(n) - tl.row(t + shift), left, right, LEFT, RIGHT);
         if (MASK > 0) {

@@ -17,6 +17,7 @@ import { capped, inWindow, kept } from "./score-parts.js";
  * - VARLEN: sequences stand one after another in one batch; `startsQ` and `startsK` say where each begins.
  * - PAGE: keys and values are blocks of PAGE tokens, `table` names those of each sequence, `startsK` holds their lengths.
  * - SPLIT: each program of the third grid axis takes SPLIT keys; the results (`oc`, `lc` apart) are joined afterwards.
+ * - SHARED: several heads share a key head (G is above 1).
  * - HALF: products of halves on matrix units (IN is their dtype, else f32), the scores scaled after the product, exponentials to
  *   about 2^-22; the scale is positive.
  * - MASK: 1 hides keys where `mask` is 0, 2 adds `mask` to the scores.
@@ -30,13 +31,13 @@ export const attentionForward = kernel(
     seed: u64, low: u32, high: u32, drop: u32, rest: f32,
     BM: constexpr, BN: constexpr, D: constexpr, BD: constexpr, DV: constexpr, BV: constexpr, LEFT: constexpr.bool, RIGHT: constexpr.bool,
     MASK: constexpr, DROP: constexpr.bool, CAP: constexpr.bool, VARLEN: constexpr.bool, PAGE: constexpr, SPLIT: constexpr,
-    IN: constexpr.dtype, HALF: constexpr.bool, LOG2E: constexpr, inWindow, kept, capped },
+    SHARED: constexpr.bool, IN: constexpr.dtype, HALF: constexpr.bool, LOG2E: constexpr, inWindow, kept, capped },
   (
     // biome-ignore format: one line per group
     { q, k, v, o, lse, mask, startsQ, startsK, table,
       qb, qh, qt, kb, kh, kt, vb, vh, vt, ob, oh, ot, oc, lb, lh, lc, mb, mh, mt, mn, tb,
       KH, G, Sq, Sk, offset, left, right, scale, cap, seed, low, high, drop, rest,
-      BM, BN, D, BD, DV, BV, LEFT, RIGHT, MASK, DROP, CAP, VARLEN, PAGE, SPLIT, IN, HALF, LOG2E, inWindow, kept, capped },
+      BM, BN, D, BD, DV, BV, LEFT, RIGHT, MASK, DROP, CAP, VARLEN, PAGE, SPLIT, SHARED, IN, HALF, LOG2E, inWindow, kept, capped },
     tl,
   ) => {
     const b = tl.floorDiv(tl.programId(1), KH);
@@ -47,13 +48,15 @@ export const attentionForward = kernel(
     const keys = VARLEN ? tl.load(startsK + b + (PAGE === 0 ? 1 : 0)) - k0 : Sk;
     // Query t stands at the place of key t + shift.
     const shift = VARLEN ? keys - queries : offset;
-    const first = tl.programId(0) * BM;
+    // The longest rows first, where many programs take turns.
+    const block = HALF && RIGHT ? tl.numPrograms(0) - 1 - tl.programId(0) : tl.programId(0);
+    const first = block * BM;
     const last = tl.minimum(first + BM, G * queries) - 1;
     const most = tl.maximum(queries, 1);
-    const oneHead = tl.floorDiv(first, most) === tl.floorDiv(last, most);
+    const oneHead = SHARED ? tl.floorDiv(first, most) === tl.floorDiv(last, most) : true;
     // The least and the greatest place of a query of this block.
-    const least = tl.where(oneHead, first % most, 0) + shift;
-    const greatest = tl.where(oneHead, last % most, queries - 1) + shift;
+    const least = (SHARED ? tl.where(oneHead, first % most, 0) : first) + shift;
+    const greatest = (SHARED ? tl.where(oneHead, last % most, queries - 1) : last) + shift;
     let start = 0;
     let end = tl.where(first < G * queries, keys, 0);
     if (RIGHT) end = tl.minimum(end, greatest + right + 1);
@@ -66,8 +69,8 @@ export const attentionForward = kernel(
 
     const row = first + tl.arange(0, BM);
     const rows = row < G * queries;
-    const g = head * G + tl.floorDiv(row, most);
-    const t = row % most;
+    const g = head * G + (SHARED ? tl.floorDiv(row, most) : tl.zeros([BM], tl.i32));
+    const t = SHARED ? row % most : row;
     const d = tl.row(tl.arange(0, BD));
     const e = tl.row(tl.arange(0, BV));
     const wide = D === BD ? tl.col(rows) : tl.col(rows) && d < D;

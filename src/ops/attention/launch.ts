@@ -76,9 +76,11 @@ function blocksOf(chip: Chip, kernel: string, c: AttentionCall): Blocks {
   return { BM: power(use?.["BM"], floor(m)), BN: power(use?.["BN"], floor(n)) };
 }
 
-/** Rows of a block: lanes lie along them, so there are 8 or more, or just one. */
-const rowsFor = (rows: number, most: number): number =>
-  rows === 1 ? 1 : Math.min(most, Math.max(8, nextPowerOf2(rows)));
+/** Rows of a block: lanes lie along them, so there are 8 or more, or just one; matrix units take 16 at once. */
+function rowsFor(rows: number, most: number, onUnits: boolean): number {
+  if (onUnits) return Math.min(most, Math.max(16, nextPowerOf2(rows)));
+  return rows === 1 ? 1 : Math.min(most, Math.max(8, nextPowerOf2(rows)));
+}
 
 /** Three widths for the keys, so that a cache that grows does not compile again and again. */
 const keysFor = (keys: number, most: number): number =>
@@ -120,7 +122,7 @@ export function launchForward(
   const rows = (c.heads / c.keyHeads) * c.queries;
   if (rows === 0 || c.batch === 0 || c.keyHeads === 0) return;
   const most = blocksOf(o.chip, "attention", c);
-  const BM = rowsFor(rows, most.BM);
+  const BM = rowsFor(rows, most.BM, onMatrixUnits(c));
   const BN = Math.min(SPLIT_KEYS, keysFor(c.keys, most.BN));
   const parts = rows <= SPLIT_ROWS ? Math.max(1, Math.ceil(c.keys / SPLIT_KEYS)) : 1;
   const grid = [Math.ceil(rows / BM), c.batch * c.keyHeads, parts];
@@ -128,7 +130,7 @@ export function launchForward(
     ...scoreArgs(c),
     q: c.q, k: c.k, v: c.v, table: c.pages?.table ?? c.q, tb: c.pages?.table.strides[0] ?? 0,
     qb: c.qs[0], qh: c.qs[1], qt: c.qs[2], kb: c.ks[0], kh: c.ks[1], kt: c.ks[2], vb: c.vs[0], vh: c.vs[1], vt: c.vs[2],
-    lb: ls[0], lh: ls[1], BM, BN, PAGE: c.pages?.size ?? 0,
+    lb: ls[0], lh: ls[1], BM, BN, PAGE: c.pages?.size ?? 0, SHARED: c.heads !== c.keyHeads,
   }; // biome-ignore format: one line per group
   if (parts === 1) {
     attentionForward.launch(grid, {

@@ -15,7 +15,10 @@ export function dotLayout(op: Op, threads: number, chip: SimtShape): Layout {
   // Half of the elements of a thread along N, first those that are neighbours.
   const alongN = Math.min(cols.length, Math.max(Math.ceil(each / 2), each - rows.length));
   const alongM = Math.min(rows.length, each - alongN);
-  const registers = [...cols.slice(0, alongN), ...rows.slice(0, alongM)];
-  const rest = [...cols.slice(alongN), ...rows.slice(alongM)];
+  // Four neighbours, then those half a row away: the accesses of a subgroup to a row of shared memory follow one another.
+  const near = Math.min(2, alongN);
+  const far = cols.slice(cols.length - (alongN - near));
+  const registers = [...cols.slice(0, near), ...far, ...rows.slice(0, alongM)];
+  const rest = [...cols.slice(near, cols.length - far.length), ...rows.slice(alongM)];
   return { shape, registers, threads: [...rest, ...Array(Math.log2(threads) - rest.length).fill(0)] };
 }

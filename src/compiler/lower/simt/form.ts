@@ -172,7 +172,7 @@ export type Stmt =
       readonly first?: Operand;
     }
   /** Orders the thread's register and shared-memory accesses (copies that arrived too) before asynchronous products that follow. */
-  | { readonly s: "matrixFence" }
+  | { readonly s: "matrixFence" /** Only those to registers. */; readonly registers?: boolean }
   | { readonly s: "matrixCommit" }
   | { readonly s: "matrixWait"; readonly pending: number }
   /**

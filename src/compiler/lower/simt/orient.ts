@@ -2,7 +2,7 @@
 // (attention) the result of one becomes, element by element, the left operand of another; computed the right way round, the
 // registers of the one are those of the other. `a @ b` and `(b.T @ a.T).T` are the same product, and turning a tile costs nothing.
 
-import { type Block, type Func, Op, opDef, replaceAllUses, type TileType, type Value, walk } from "../../ir/index.js"; // biome-ignore format: one line
+import { type Block, type Func, type Op, opDef, replaceAllUses, type TileType, type Value, walk } from "../../ir/index.js"; // biome-ignore format: one line
 import { Builder, Block as IrBlock } from "../../ir/index.js";
 import { defOf, loadBehind } from "./stream-plan.js";
 import type { SimtShape } from "./shape.js";

@@ -29,11 +29,7 @@ export interface Panels {
 }
 
 /** The panels of a load; undefined where it cannot be copied in pieces of 16 bytes, zeros where it is masked. */
-export function panels(
-  load: Op,
-  start: number,
-  facts: ReadonlyMap<Value, AxisInfo>,
-): Panels | undefined {
+export function panels(load: Op, start: number, facts: ReadonlyMap<Value, AxisInfo>): Panels | undefined {
   const [buffer, offset, mask, other] = load.operands as [Value, Value, Value?, Value?];
   const { shape } = offset.type as TileType;
   const { bytes } = DTYPES[buffer.type.dtype];

@@ -2,15 +2,7 @@
 // in pieces of 16 bytes. Decides the matrix unit, the layout of the operands in shared memory and the number of stages.
 // Emits nothing; pipeline.ts does.
 
-import {
-  type Block,
-  type Func,
-  type Op,
-  opDef,
-  type TileType,
-  type Value,
-  walk,
-} from "../../ir/index.js";
+import { type Block, type Func, type Op, opDef, type TileType, type Value, walk } from "../../ir/index.js";
 import type { AxisInfo } from "../../passes/index.js";
 import { dtypeOf } from "../simd/kinds.js";
 import { ATOM, type Panels, panels } from "./panels.js";

@@ -27,6 +27,9 @@ export const sizeOf = (v: Value): number => numel(shapeOf(v));
 export const definingOp = (v: Value): Op | undefined => (v.def && "opcode" in v.def ? v.def : undefined);
 const isMemory = (op: Op): boolean => opDef(op.opcode).memory !== undefined;
 
+/** Sums of a product without matrix units from which on a thread holds as many as make its operands cheap. */
+const LARGE_BLOCK = 2 ** 13;
+
 /** A value in a layout. */
 export type Need = readonly [Value, Layout];
 
@@ -177,16 +180,21 @@ export class Plan {
     const { maxThreads, preferredThreads, subgroup } = this.shape;
     const most = this.largest;
     let products = 0;
+    let sums = 0;
     walk(this.func.body, (op) => {
-      if (op.opcode === "dot" && (this.pipelines.has(op) || matrixFor(op, this.shape)))
+      if (op.opcode !== "dot") return;
+      if (this.pipelines.has(op) || matrixFor(op, this.shape))
         products = Math.max(products, sizeOf(op.result));
+      else sums = Math.max(sums, sizeOf(op.result));
     });
     if (most === 1) return 1;
     // Subgroups own blocks of a product: 64 sums in a thread, 128 where the block is large.
     if (products > 0) {
-      const sums = products > 2 ** 14 ? 128 : 64;
-      return Math.min(maxThreads, Math.max(4 * subgroup!, products / sums));
+      const each = products > 2 ** 14 ? 128 : 64;
+      return Math.min(maxThreads, Math.max(4 * subgroup!, products / each));
     }
+    // Large blocks of sums: 64 in each thread, 8 rows of 8.
+    if (sums >= LARGE_BLOCK) return Math.min(maxThreads, sums / 64);
     // Four elements in each thread, or up to 32 before the workgroup grows beyond what the chip prefers.
     const few = Math.min(preferredThreads, most / 4);
     const wanted = Math.max(few, most / 32, Math.min(most, subgroup ?? 1), 1);

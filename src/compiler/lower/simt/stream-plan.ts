@@ -27,6 +27,8 @@ export interface StreamDot {
   readonly b: PanelOperand;
   /** Neither the operands nor the sum come from the body. */
   readonly early: boolean;
+  /** The variable of the loop (counted from its first) that is this product's result and nothing else; it may end in the next turn. */
+  readonly carried: number | undefined;
 }
 
 export interface Stream {
@@ -120,6 +122,7 @@ function streamOf(loop: Op, shape: SimtShape, facts: ReadonlyMap<Value, AxisInfo
       a: left,
       b: right,
       early: left !== undefined && isZero(c),
+      carried: left === undefined ? carriedBy(dot, body) : undefined,
     });
   }
   groups = Math.min(groups, MOST_GROUPS);
@@ -144,6 +147,15 @@ function streamOf(loop: Op, shape: SimtShape, facts: ReadonlyMap<Value, AxisInfo
     ahead,
     threads,
   };
+}
+
+/** Which variable of the loop a product's result is. */
+function carriedBy(dot: Op, body: Block): number | undefined {
+  const { uses } = dot.result;
+  const at = body.terminator!.operands.indexOf(dot.result);
+  return uses.size === 1 && at >= 0 && at === body.terminator!.operands.lastIndexOf(dot.result)
+    ? at
+    : undefined;
 }
 
 const isZero = (v: Value): boolean => {

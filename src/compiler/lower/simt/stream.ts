@@ -1,8 +1,10 @@
 // A loop of several products whose operands stream through shared memory (see stream-plan.ts). Products are started as soon as
 // their operands are there and waited for where their results are used, so that a softmax runs beside a product.
 //
-// With S stages, turn i uses stage i % S. Where early products run ahead, turn i starts those of turn i + 1 before it does anything
-// else. All products of a turn are complete at its end, so that turn i + 1 may refill the stage that turn i has read.
+// With S stages, turn i uses stage i % S. A turn that is complete at its end leaves its stage to the next one, which refills it.
+// Where early products run ahead, turn i starts those of turn i + 1 before it does anything else, and the products that end in
+// variables of the loop go on in the next turn, until that reads the variable; only then, after one more barrier, is the stage
+// refilled. So matrix units work while the threads compute weights.
 
 import type { Op, Value } from "../../ir/index.js";
 import { dtypeOf, regKind } from "../simd/kinds.js";
@@ -29,6 +31,10 @@ interface Pending {
 
 class Streamed {
   private pending: Pending[] = [];
+  /** Products of the turn before that may be under way. */
+  private late: StreamDot[] = [];
+  /** What is done once they have ended. */
+  private refill: (() => void) | undefined;
   private readonly kind: "i32" | "i64";
   private readonly keptAt: number;
 
@@ -39,6 +45,7 @@ class Streamed {
   ) {
     this.kind = regKind(dtypeOf(s.loop.operands[0]!)) as "i32" | "i64";
     this.keptAt = s.stages * s.stageBytes;
+    this.lagging = this.laggingOf();
   }
 
   emit(): void {
@@ -104,8 +111,23 @@ class Streamed {
           next = early.map((d) => this.room(d));
           early.forEach((d, i) => void this.start(d, after, next[i]!));
         }
-        issue(later(iv, filled), write);
-        enter(unit, [body.args[0]!], [[iv]]);
+        const fill = (): void => {
+          issue(later(iv, filled), write);
+          enter(unit, [body.args[0]!], [[iv]]);
+        };
+        const hand = (): void => {
+          next.forEach((from, i) => {
+            from.forEach((r, n) => void e.assign(made[i]![n]!, r));
+          });
+        };
+        if (this.lagging.length > 0) {
+          enter(unit, [body.args[0]!], [[iv]]);
+          this.late = this.lagging;
+          this.refill = () => {
+            hand();
+            fill();
+          };
+        } else fill();
         if (s.ahead)
           early.forEach((d, i) => {
             for (const r of made[i]!) e.settle(r);
@@ -117,17 +139,41 @@ class Streamed {
             this.pending.push({ d, regs: room });
             this.start(d, read, room);
           }
-        this.body(read);
-        this.waitAll();
+        this.body(read, regs);
+        this.finishTurn();
         assignYield(unit, loop, body.terminator!.operands, regs);
-        next.forEach((list, i) => {
-          list.forEach((r, n) => void e.assign(made[i]![n]!, r));
-        });
+        if (this.lagging.length === 0) hand();
         for (const slot of [read, write]) advance(unit, slot, s);
       }),
     );
     e.push({ s: "for", iv, lo, hi, step, body: list });
+    e.push({ s: "matrixWait", pending: 0 });
     e.push({ s: "copyWait", pending: 0 });
+  }
+
+  /** Products that go on in the next turn. */
+  private readonly lagging: StreamDot[];
+
+  /** Those whose variable is read only where nothing needs the results of early products any more: they make room there. */
+  private laggingOf(): StreamDot[] {
+    const { s } = this;
+    const { ops, args } = s.loop.regions[0]!;
+    const some = s.ahead ? s.dots.filter((d) => d.carried !== undefined) : [];
+    const variables = new Set(some.map((d) => args[d.carried! + 1]!));
+    const early = new Set(s.dots.filter((d) => d.early).map((d) => d.dot.result));
+    const from = ops.findIndex((op) => readsOf(op).some((v) => variables.has(v)));
+    return ops.slice(Math.max(from, 0)).some((op) => readsOf(op).some((v) => early.has(v))) ? [] : some;
+  }
+
+  /** Waits for all products of a turn but those that go on. */
+  private finishTurn(): void {
+    const { plan } = this.unit;
+    if (this.lagging.length === 0) {
+      this.waitAll();
+      return;
+    }
+    for (const { d, regs } of this.pending) this.unit.define(d.dot.result, plan.anchor(d.dot.result), regs);
+    this.pending = [];
   }
 
   /** All but the last `pending` turns' copies are there, for all threads and for the matrix units. */
@@ -138,7 +184,7 @@ class Streamed {
     e.push({ s: "barrier", scope: "group" });
   }
 
-  private body(stage: Operand): void {
+  private body(stage: Operand, regs: readonly Reg[][]): void {
     const { unit, s } = this;
     const block = s.loop.regions[0]!;
     const copied = new Set([...s.streamed, ...s.kept].map((p) => p.load));
@@ -151,11 +197,35 @@ class Streamed {
         emitAgain(unit, op);
         continue;
       }
-      const regs = this.room(d);
-      this.pending.push({ d, regs });
-      this.start(d, stage, regs);
+      const going = this.lagging.includes(d);
+      const sums = going ? this.into(d, regs[d.carried!]!) : this.room(d);
+      this.pending.push({ d, regs: sums });
+      this.start(d, stage, sums);
     }
-    this.need(block.terminator!);
+    if (this.refill) this.ended();
+    const { operands } = block.terminator!;
+    this.need(block.terminator!, new Set(this.lagging.map((d) => operands[d.carried!]!)));
+  }
+
+  /** The variable's own registers, with what is added to. */
+  private into(d: StreamDot, own: readonly Reg[]): readonly Reg[] {
+    const { e, plan } = this.unit;
+    const from = this.unit.get(d.dot.operands[2]!, plan.anchor(d.dot.result));
+    own.forEach((r, i) => {
+      if (from[i] !== r) e.assign(r, from[i]!);
+    });
+    return own;
+  }
+
+  /** The products of the turn before have ended, for all threads: their stage is free. */
+  private ended(): void {
+    const { e } = this.unit;
+    e.push({ s: "matrixWait", pending: 0 });
+    e.push({ s: "barrier", scope: "group" });
+    const fill = this.refill;
+    this.refill = undefined;
+    this.late = [];
+    fill?.();
   }
 
   /** Registers for the sums of a product; they begin with what is added to, if that is not zero. */
@@ -170,14 +240,12 @@ class Streamed {
     });
   }
 
-  /** Waits for the products that an op reads. */
-  private need(op: Op): void {
-    const reads = new Set<Value>();
-    const visit = (o: Op): void => {
-      for (const v of o.operands) reads.add(v);
-      for (const r of o.regions) for (const inner of r.ops) visit(inner);
-    };
-    visit(op);
+  /** Waits for the products that an op reads, of this turn and of the one before. */
+  private need(op: Op, but: ReadonlySet<Value> = new Set()): void {
+    const reads = new Set(readsOf(op));
+    for (const v of but) reads.delete(v);
+    const args = this.s.loop.regions[0]!.args;
+    if (this.refill && this.late.some((d) => reads.has(args[d.carried! + 1]!))) this.ended();
     let last = -1;
     this.pending.forEach((p, i) => {
       if (reads.has(p.d.dot.result)) last = i;
@@ -211,8 +279,7 @@ class Streamed {
       { ...acc, registers: acc.registers.slice(d.unit.c.registers.length) },
       (bit) => bit,
     );
-    const from = (x: PanelOperand): Operand =>
-      s.kept.includes(x.panels) ? this.keptAt : stage;
+    const from = (x: PanelOperand): Operand => (s.kept.includes(x.panels) ? this.keptAt : stage);
     // Each group of four subgroups has rows of its own.
     const groups = acc.threads.slice(d.unit.c.threads.length);
     const lanes: number[] = Array(d.unit.c.threads.length).fill(0);
@@ -225,7 +292,7 @@ class Streamed {
     const [, k] = rowsOf(d.dot.operands[0]!);
     const packed = left ? undefined : this.packed(d);
     const zero = beginsAtZero(d.dot);
-    e.push({ s: "matrixFence" });
+    e.push({ s: "matrixFence", registers: true });
     for (let at = 0; at < k; at += d.unit.k)
       repeats.forEach((n, i) => {
         const regs = sums.slice(i * size, i * size + size);
@@ -267,3 +334,8 @@ class Streamed {
 
 const rowsOf = (v: Value): readonly [number, number] =>
   (v.type as { shape: readonly number[] }).shape as readonly [number, number];
+
+/** What an op and those within it read. */
+function readsOf(op: Op): Value[] {
+  return [...op.operands, ...op.regions.flatMap((r) => r.ops.flatMap(readsOf))];
+}

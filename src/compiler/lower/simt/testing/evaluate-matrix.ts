@@ -7,7 +7,8 @@ import type { Fragment, MatrixShape } from "../shape.js";
 export type Numbers = readonly (number | bigint)[];
 
 /** An operand in shared memory: where it begins, and how to read the element at a byte. */
-export interface SharedReader extends Pick<SharedMatrix, "swizzle" | "strideBytes" | "leadingBytes" | "major"> {
+export interface SharedReader
+  extends Pick<SharedMatrix, "swizzle" | "strideBytes" | "leadingBytes" | "major"> {
   readonly start: number;
   byte(at: number): number;
 }
@@ -22,7 +23,12 @@ const fromBf16 = (half: number): number => {
 };
 
 /** A whole operand, row-major, from its fragments. */
-function gather(f: Fragment, parts: readonly Numbers[], size: number, halves: "f16" | "bf16" | undefined): number[] {
+function gather(
+  f: Fragment,
+  parts: readonly Numbers[],
+  size: number,
+  halves: "f16" | "bf16" | undefined,
+): number[] {
   const out = Array<number>(size).fill(0);
   parts.forEach((regs, t) => {
     const count = 1 << f.registers.length;
@@ -72,7 +78,8 @@ export function matrixProduct(
       }
       sums[i * n + j] = Math.fround(sum);
     }
-  return parts.map((_, t) =>
+  return parts.map(
+    (_, t) =>
     Array.from({ length: 1 << unit.c.registers.length }, (_v, r) => sums[sumOf(unit.c.threads, t) + sumOf(unit.c.registers, r)]!), // biome-ignore format: one line
   );
 }

@@ -74,19 +74,33 @@ class Group {
     private readonly matrices: readonly MatrixShape[],
   ) {}
 
-  copy(to: number, from: number, atTo: number, atFrom: number, bytes: number, live: unknown, t: number): void {
+  copy(
+    to: number,
+    from: number,
+    atTo: number,
+    atFrom: number,
+    bytes: number,
+    live: unknown,
+    t: number,
+  ): void {
     const words = live ? this.load(from, "u8", atFrom, bytes, t) : Array(bytes).fill(0);
-    this.copies[t] ??= [[]];
     // It may be written from now on, and is there after the wait.
-    this.copies[t]!.at(-1)!.push(() => this.store(to, "u8", atTo, words as number[], t));
+    this.groupsOf(t)
+      .at(-1)!
+      .push(() => this.store(to, "u8", atTo, words as number[], t));
+  }
+
+  private groupsOf(t: number): (() => void)[][] {
+    this.copies[t] ??= [[]];
+    return this.copies[t];
   }
 
   commit(t: number): void {
-    (this.copies[t] ??= [[]]).push([]);
+    this.groupsOf(t).push([]);
   }
 
   arrive(t: number, pending: number): void {
-    const groups = (this.copies[t] ??= [[]]);
+    const groups = this.groupsOf(t);
     while (groups.length - 1 > pending) for (const run of groups.shift()!) run();
   }
 
@@ -97,7 +111,7 @@ class Group {
     const reader = (x: SharedAt | null) => x && { ...x, byte: (at: number) => this.half(at, unit, t) };
     const parts = this.fragments.slice(t, t + threads);
     const out = matrixProduct(unit, parts, reader(a), reader(b), first);
-    out.forEach((regs, i) => void (this.products[t + i] = regs));
+    for (const [i, regs] of out.entries()) this.products[t + i] = regs;
   }
 
   private half(at: number, unit: MatrixShape, t: number): number {

@@ -1,0 +1,22 @@
+// Keys of a radix sort as unsigned integers, and back: what `radix-sort.ts` and `radix-tiles.ts` share.
+
+import type { DType } from "../compiler/ir/index.js";
+import { helper } from "../compiler/lang/index.js";
+
+/** An element's key as an unsigned integer of `bits` bits in an i64; both zeros have one key. */
+export const toWord = helper(
+  (tl, v: number, bits: number, signed: boolean, float: boolean, down: boolean) => {
+    const key = tl.cast(tl.sortKey(float ? tl.where(v === 0, 0, v) : v), tl.i64);
+    const biased = signed ? key ^ (tl.cast(1, tl.i64) << (bits - 1)) : key;
+    const turned = down ? ~biased : biased;
+    return bits === 64 ? turned : turned & ((tl.cast(1, tl.i64) << bits) - 1);
+  },
+);
+/** The element whose key is in a word; both zeros are +0, and every NaN is the same one. */
+export const fromWord = helper(
+  (tl, word: number, bits: number, signed: boolean, down: boolean, K: DType, T: DType) => {
+    const biased = down ? ~word : word;
+    const key = signed ? biased ^ (tl.cast(1, tl.i64) << (bits - 1)) : biased;
+    return tl.fromSortKey(tl.cast(key, K), T);
+  },
+);
