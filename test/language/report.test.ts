@@ -19,7 +19,7 @@ const checked = kernel(
   "checked",
 );
 
-describe.each(chips)("on $name", ({ name, run }) => {
+describe.each(chips)("on $name", ({ run }) => {
   it("what holds changes nothing", async () => {
     const log = vi.spyOn(console, "log").mockImplementation(() => {});
     const got = await run(checked, { x: ["f32", [1, 2, 3, 4]], y: room(2), n: 3, N: 4 }, [2]);
