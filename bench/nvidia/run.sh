@@ -23,7 +23,7 @@ export VEXIL_CHIP=nvidia VEXIL_TEST_CHIPS=nvidia VEXIL_VENDOR=${VEXIL_VENDOR:-of
 SHARED=${SHARED:-../shared}
 [ -d shared-samples ] && SHARED=shared-samples
 { date -u +%Y-%m-%dT%H:%MZ; node --version; nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader; } > "$OUT/machine.txt"
-vexil() { node dist/node/cli/main.js "$@"; }
+vexil() { node dist/cli/main.js "$@"; }
 
 part() {
   case $1 in
