@@ -4,7 +4,7 @@
 // The order in which a result is summed depends on N, K and the chip alone, never on how many rows there are.
 
 import { constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
-import { kernel } from "../runtime/index.js";
+import { type Chip, kernel } from "../runtime/index.js";
 import { empty, type Tensor } from "../tensor/index.js";
 import type { Matrices } from "./matmul-kernel.js";
 
@@ -50,7 +50,7 @@ const join = kernel(
 /** The most rows. */
 const ROWS = 64;
 /** Columns of the matrix and summed elements of one block. */
-const [BN, BK] = [64, 128];
+const [BN, BK] = [128, 128];
 /** Smaller matrices do not fill the chip anyway. */
 const LEAST = 2 ** 18;
 /** Programs for each of the chip's threads. */
@@ -70,14 +70,11 @@ export function launchFewRowsOnUnits(
   const { dtype, chip, device } = y.tensor;
   if (!chip.capabilities.matrixDtypes?.includes(dtype) || M > ROWS || N * K < LEAST) return false;
   if (x.tensor.dtype !== dtype || w.tensor.dtype !== dtype) return false;
-  const turns = Math.ceil(K / BK);
   const columns = Math.ceil(N / BN);
-  const wanted = Math.ceil((PROGRAMS * chip.capabilities.threads) / columns);
-  const each = Math.max(LEAST_TURNS, Math.ceil(turns / Math.max(1, wanted)));
-  const parts = Math.ceil(turns / each);
+  const { parts, length } = shareRows(chip, columns, K, BK);
   const common = {
     x: x.tensor, sxm: x.rowStride, sxk: x.colStride, w: w.tensor, swk: w.rowStride, swn: w.colStride,
-    M, N, K, length: each * BK, BM: M <= 16 ? 16 : M <= 32 ? 32 : 64, BN, BK,
+    M, N, K, length, BM: rowBlock(M).BM, BN, BK,
   }; // biome-ignore format: one line per group
   if (parts === 1) {
     partial.launch([columns, 1], { ...common, y: y.tensor, syc: 0, sym: y.rowStride, syn: y.colStride });
@@ -85,8 +82,35 @@ export function launchFewRowsOnUnits(
   }
   const some: Tensor = empty([parts, M, N], { dtype: "f32", device });
   partial.launch([columns, parts], { ...common, y: some, syc: M * N, sym: N, syn: 1 });
-  join.launch([Math.ceil(N / JOIN), M], {
-    parts: some, y: y.tensor, sym: y.rowStride, syn: y.colStride, C: parts, M, N, size: M * N, BLOCK: JOIN,
-  }); // biome-ignore format: one line per group
+  joinRows(some, y.tensor, { M, N, sym: y.rowStride, syn: y.colStride });
   return true;
+}
+
+/** The rows of one block, and how many blocks there are. */
+export function rowBlock(M: number): { BM: number; blocks: number } {
+  const BM = M <= 16 ? 16 : M <= 32 ? 32 : ROWS;
+  return { BM, blocks: Math.ceil(M / BM) };
+}
+
+/** Cuts `K` summed elements into parts of `length`, for `columns` blocks of columns each: by shapes and the chip alone. */
+export function shareRows(
+  chip: Chip,
+  columns: number,
+  K: number,
+  block: number,
+): { parts: number; length: number } {
+  const turns = Math.ceil(K / block);
+  const wanted = Math.ceil((PROGRAMS * chip.capabilities.threads) / columns);
+  const each = Math.max(LEAST_TURNS, Math.ceil(turns / Math.max(1, wanted)));
+  return { parts: Math.ceil(turns / each), length: each * block };
+}
+
+/** Adds `parts` `[parts, M, N]` up. */
+export function joinRows(
+  parts: Tensor,
+  y: Tensor,
+  o: { readonly M: number; readonly N: number; readonly sym: number; readonly syn: number },
+): void {
+  const { M, N } = o;
+  join.launch([Math.ceil(N / JOIN), M], { parts, y, ...o, C: parts.shape[0]!, size: M * N, BLOCK: JOIN });
 }

@@ -7,7 +7,7 @@ import { constexpr, dim, helper, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 
 /** Elements of one half of the row as numbers: all of an int8, or four bits of a byte with their sign. */
-const elements = helper((tl, raw: number, half: number, bits: number) => {
+export const elements = helper((tl, raw: number, half: number, bits: number) => {
   if (bits === 8) return tl.cast(raw, "f32");
   const nibble = half === 0 ? tl.cast(raw, "i32") & 15 : tl.cast(raw, "i32") >> 4;
   return tl.cast((nibble ^ 8) - 8, "f32");

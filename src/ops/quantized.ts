@@ -20,6 +20,7 @@ import {
   type Tensor,
 } from "../tensor/index.js";
 import { narrow, rowsByIntegers, scalesOf, widen } from "./quantized-kernel.js";
+import { launchIntegersOnUnits } from "./quantized-units.js";
 import { rowMajor } from "./rows.js";
 
 const BLOCK = 1024;
@@ -210,6 +211,12 @@ export const quantizedLinear: Operator<QuantizedLinear> = operator({
     if (K === 0) throw new RangeError("quantized_linear: the input has no channels");
     const s = rowMajor(scales);
     const byRow = groupSize === 0;
+    const product = { x: rowMajor(input), q: rowMajor(weight), s, y, M, K, groupSize };
+    if (
+      zeros === null &&
+      launchIntegersOnUnits({ ...product, N: l.N, bits: l.bits, half: l.half, groups: l.groups })
+    )
+      return bias ? (callOperator("add.Tensor", y, bias) as Tensor) : y;
     const GS = byRow ? SUMMED : l.size;
     // Where threads share a sum its order follows from the tile's shape, so rows stay alone there.
     const { streamsSums } = y.chip.capabilities;
