@@ -33,6 +33,12 @@ function summary(log) {
   const lines = log.split("\n").map((l) => l.trim());
   const counts = ["ok", "WRONG", "FAILED"].map((w) => [w, lines.filter((l) => l.startsWith(`${w} `)).length]);
   if (counts.some(([, n]) => n > 0)) return counts.filter(([, n]) => n > 0).map(([w, n]) => `${n} ${w.toLowerCase()}`).join(", "); // biome-ignore format: one line
+  const suites = lines.filter((l) => l.startsWith('{"suite":"opinfo"')).map((l) => JSON.parse(l));
+  if (suites.length > 0)
+    return suites.map((x) => `${x.passed} of ${x.cases} passed, ${x.failed} failed, ${x.unsupported} of operators that are not in the table`).join("; "); // biome-ignore format: one line
+  const models = lines.filter((l) => /^[\w-]+: \{.*"logitsError"/.test(l));
+  if (models.length > 0)
+    return models.map((l) => `${l.split(":")[0]} ${Number(/"logitsError":([\d.e-]+)/.exec(l)[1]).toExponential(1)}`).join(", "); // biome-ignore format: one line
   const telling = /^(Tests|== |\d[\d,]* (of|passed)|.*(passed|ERROR SUMMARY|same tokens|exactly right))/;
   return lines.filter((l) => telling.test(l) && l.length < 200).slice(-8).join("; "); // biome-ignore format: one line
 }

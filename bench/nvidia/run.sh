@@ -63,5 +63,5 @@ for p in "$@"; do
   echo "{\"part\":\"$p\",\"exit\":$code,\"seconds\":$((SECONDS - start))}" > "$OUT/part-$p.json"
 done
 # One file is easier to bring back than many.
-tar -C "$OUT" -czf "$OUT/results.tar.gz" --exclude=results.tar.gz .
+tar -C "$OUT" -czf /tmp/results.tar.gz . && mv /tmp/results.tar.gz "$OUT"
 exit $status

@@ -50,7 +50,7 @@ const join = kernel(
 /** The most rows. */
 const ROWS = 64;
 /** Columns of the matrix and summed elements of one block. */
-const [BN, BK] = [128, 128];
+const [BN, BK] = [64, 128];
 /** Smaller matrices do not fill the chip anyway. */
 const LEAST = 2 ** 18;
 /** Programs for each of the chip's threads. */
