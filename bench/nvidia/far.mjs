@@ -7,6 +7,8 @@ await vexil.setDefaultChip("nvidia");
 const { scope, empty, tensor, randn } = vexil;
 const [ROWS, COLS] = [2 ** 20 + 2 ** 10, 2048];
 const TAIL = 4;
+/** Two roundings to f16: the large tensor may take another way than the small one. */
+const MOST = 2 ** -10;
 
 const cases = {
   pointwise: (x) => x.add(1).relu(),
@@ -45,9 +47,10 @@ for (const [name, fn] of Object.entries(cases)) {
     const last = async () => tail.narrow(0, 4, 4).to("f32").contiguous().data();
     const expected = name === "index select" ? await last() : await of(tail, w).data();
     let worst = got.length === expected.length ? 0 : Number.POSITIVE_INFINITY;
-    for (const [i, v] of got.entries()) worst = Math.max(worst, Math.abs(v - expected[i]));
-    if (!(worst < 1e-2)) wrong++;
-    console.log(worst < 1e-2 ? "ok" : "WRONG", name, worst);
+    for (const [i, v] of got.entries())
+      worst = Math.max(worst, Math.abs(v - expected[i]) / (1 + Math.abs(expected[i])));
+    if (!(worst < MOST)) wrong++;
+    console.log(worst < MOST ? "ok" : "WRONG", name, worst);
   } catch (e) {
     wrong++;
     console.log("FAILED", name, String(e.message ?? e).slice(0, 300));
