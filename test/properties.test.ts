@@ -138,8 +138,9 @@ for (const count of [1, 2]) {
       expect(list.length).toBeGreaterThan(count === 1 ? 60 : 30);
     });
     it.each(list.map((info) => [info.name, info] as const))("%s", async (_name, info) => {
-      const inputs = shapes.chain((shape) =>
-        count === 1 ? fc.tuple(operand(shape)) : fc.tuple(operand(shape), narrower(shape).chain(operand)),
+      const inputs = shapes.chain(
+        (shape): fc.Arbitrary<Operand[]> =>
+          count === 1 ? fc.tuple(operand(shape)) : fc.tuple(operand(shape), narrower(shape).chain(operand)),
       );
       await fc.assert(
         fc.asyncProperty(inputs, async (operands) => {
