@@ -9,25 +9,43 @@ import { constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 import { isFloatDType, type Tensor } from "../tensor/index.js";
 
-/** `y[m, n] = sum over k of x[m, k] * w[n, k]`: both are contiguous along k, which the vectors lie along. */
+/**
+ * `y[m, n] = sum over k of x[m, k] * w[n, k]`: both are contiguous along k, which the vectors lie along, in blocks of `RUNS`
+ * runs of `BK / RUNS` elements. One row or two go run by run, and what follows is fetched meanwhile. More rows share a block;
+ * if it is `NARROW` they share a widened copy of it. The order of a sum is the same in each way.
+ */
 const alongK = kernel(
   // biome-ignore format: one line per operand
   {
     x: ptr, sx: dim, w: ptr, sw: dim, y: ptr, sym: i32, syn: i32, M: i32, N: i32, K: i32,
-    BM: constexpr, BN: constexpr, BK: constexpr, ACC: constexpr.dtype,
+    BM: constexpr, BN: constexpr, BK: constexpr, RUNS: constexpr, FEW: constexpr.bool, NARROW: constexpr.bool, WHOLE: constexpr.bool,
+    ACC: constexpr.dtype,
   },
-  ({ x, sx, w, sw, y, sym, syn, M, N, K, BM, BN, BK, ACC }, tl) => {
+  ({ x, sx, w, sw, y, sym, syn, M, N, K, BM, BN, BK, RUNS, FEW, NARROW, WHOLE, ACC }, tl) => {
     const ms = tl.arange(0, BM);
     const ns = tl.programId(0) * BN + tl.arange(0, BN);
     // Rows past the end read the last one again: then only the end of K needs masks.
-    const xRows = x + tl.expandDims(tl.col(tl.minimum(ms, M - 1) * sx), 0);
-    const wRows = w + tl.expandDims(tl.col(tl.minimum(ns, N - 1) * sw), 1);
+    const xRow = tl.expandDims(tl.col(tl.minimum(ms, M - 1) * sx), 0);
+    const wRow = tl.expandDims(tl.col(tl.minimum(ns, N - 1) * sw), 1);
+    const runs = tl.col(tl.arange(0, RUNS)) * (BK / RUNS) + tl.row(tl.arange(0, BK / RUNS));
     let acc = tl.zeros([BN, BM], ACC);
     for (let k = 0; k < K; k += BK) {
       const ks = tl.expandDims(tl.row(k + tl.arange(0, BK)), 0);
-      const a = tl.cast(tl.load(xRows + ks, ks < K, 0), ACC);
-      const b = tl.cast(tl.load(wRows + ks, ks < K, 0), ACC);
-      acc += tl.sum(b * a, 2);
+      const at = tl.expandDims(k + runs, 0);
+      if (FEW) {
+        const each = tl.expandDims(at, 0);
+        const a = tl.cast(tl.load(x + tl.expandDims(xRow, 2) + each, WHOLE || each < K, 0), ACC);
+        const b = tl.cast(tl.load(w + tl.expandDims(wRow, 2) + each, WHOLE || each < K, 0), ACC);
+        acc += tl.sum(tl.reshape(b * a, [BN, BM, BK]), 2);
+      } else if (NARROW) {
+        const a = tl.cast(tl.load(x + xRow + ks, WHOLE || ks < K, 0), ACC);
+        const b = tl.cast(tl.load(w + wRow + at, WHOLE || at < K, 0), ACC);
+        acc += tl.sum(tl.reshape(b, [BN, 1, BK]) * a, 2);
+      } else {
+        const a = tl.cast(tl.load(x + xRow + ks, WHOLE || ks < K, 0), ACC);
+        const b = tl.cast(tl.load(w + wRow + ks, WHOLE || ks < K, 0), ACC);
+        acc += tl.sum(b * a, 2);
+      }
     }
     const [rows, cols] = [tl.row(ms), tl.col(ns)];
     tl.store(y + rows * sym + cols * syn, acc, rows < M && cols < N);
@@ -80,6 +98,9 @@ const LEAST_ELEMENTS = 4096;
 /** Summed elements in one turn, and the columns of one program, where the matrix is contiguous along k. */
 const K_BLOCK = 1024;
 const K_COLUMNS = 8;
+/** Elements of one run of such a block, and the rows from which on widening narrow elements once pays. */
+const RUN = 128;
+const SHARED_ROWS = 4;
 /** The same for a matrix that is contiguous along n: accumulators of all rows stay in a nearby cache. */
 const N_BLOCK = 1024;
 const SHORT = 64;
@@ -114,7 +135,9 @@ export function launchFewRows(
   if (w.rowStride === 1 && x.colStride === 1) {
     const BK = Math.min(K_BLOCK, Math.max(powerFrom(K), 16));
     const strides = { sx: x.rowStride, sw: w.colStride };
-    alongK.launch([Math.ceil(N / K_COLUMNS)], { ...common, ...strides, BM, BN: K_COLUMNS, BK, ACC });
+    const RUNS = Math.max(1, BK / RUN);
+    const how = { RUNS, FEW: BM < SHARED_ROWS, NARROW: w.tensor.dtype !== ACC, WHOLE: K % BK === 0 };
+    alongK.launch([Math.ceil(N / K_COLUMNS)], { ...common, ...strides, BM, BN: K_COLUMNS, BK, ...how, ACC });
     return true;
   }
   if (w.colStride !== 1) return false;

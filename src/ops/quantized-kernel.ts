@@ -1,7 +1,9 @@
 // Kernels of integer weights: products of a few rows with them, and the ways there and back. What the operators are
 // called and how the integers stand in memory is said in `quantized.ts`.
 //
-// Weights are widened and scaled block by block into a scratch tile, which all rows share; the f32 matrix exists nowhere.
+// Weights become f32 numbers times their scale before they are multiplied; the f32 matrix exists nowhere. For one row or
+// two that happens in registers, in the loop that multiplies; for more a scratch tile of them is made, which the rows share.
+// Both add in one order, so a row has the same bits alone as among others.
 
 import { constexpr, dim, helper, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
@@ -15,38 +17,56 @@ export const elements = helper((tl, raw: number, half: number, bits: number) => 
 
 /**
  * `y[m, n] = sum over k of x[m, k] * (q[n, k] - z[n, g]) * s[n, g]` where g is k's group. A row of `q` is `HALVES` runs of
- * `half` elements, one above the other in the bits of its bytes.
+ * `half` elements, one above the other in the bits of its bytes. A block of bytes is `GB` runs of `GS`, each of one group;
+ * a group has `GROUP` elements, or with 0 the whole row. `SHARED`: rows share widened weights.
+ * `WHOLE`: rows have no padding and are a whole number of blocks.
  */
 export const rowsByIntegers = kernel(
   // biome-ignore format: one line per operand
   {
     x: ptr, sx: dim, q: ptr, s: ptr, z: ptr, y: ptr, M: i32, N: i32, K: dim, half: dim, groups: i32,
-    BM: constexpr, BN: constexpr, GB: constexpr, GS: constexpr, BITS: constexpr,
-    BY_ROW: constexpr.bool, ZEROS: constexpr.bool, elements,
+    BM: constexpr, BN: constexpr, GB: constexpr, GS: constexpr, GROUP: constexpr, BITS: constexpr,
+    WHOLE: constexpr.bool, SHARED: constexpr.bool, ZEROS: constexpr.bool, elements,
   },
-  ({ x, sx, q, s, z, y, M, N, K, half, groups, BM, BN, GB, GS, BITS, BY_ROW, ZEROS, elements }, tl) => {
+  (
+    { x, sx, q, s, z, y, M, N, K, half, groups, BM, BN, GB, GS, GROUP, BITS, WHOLE, SHARED, ZEROS, elements },
+    tl,
+  ) => {
     const ms = tl.programId(1) * BM + tl.arange(0, BM);
     const ns = tl.programId(0) * BN + tl.arange(0, BN);
     const row = tl.minimum(ns, N - 1);
-    const xRows = x + tl.expandDims(tl.col(tl.minimum(ms, M - 1) * sx), 0);
+    const xRow = tl.expandDims(tl.col(tl.minimum(ms, M - 1) * sx), 0);
     const qRows = q + tl.expandDims(tl.col(row * half), 1);
     const groupRows = tl.expandDims(tl.col(row * groups), 1);
     let acc = tl.zeros([BN, BM], "f32");
     for (let k = 0; k < half; k += GB * GS) {
       const inBlock = tl.col(tl.arange(0, GB)) * GS + tl.row(tl.arange(0, GS));
       const at = tl.expandDims(k + inBlock, 0);
-      const raw = tl.load(qRows + at, at < half, 0);
-      const flat = tl.expandDims(tl.row(k + tl.arange(0, GB * GS)), 0);
+      const raw = tl.load(qRows + at, WHOLE || at < half, 0);
+      let products = 0;
       for (const h of tl.staticRange(BITS === 8 ? 1 : 2)) {
-        const group = BY_ROW ? tl.zeros([GB], "i32") : tl.floorDiv(h * half + k, GS) + tl.arange(0, GB);
+        const run = tl.floorDiv(h * half + k, GS) + tl.arange(0, GB);
+        const group = GROUP === 0 ? tl.zeros([GB], "i32") : GROUP === GS ? run : tl.floorDiv(run, GROUP / GS);
         const gs = tl.expandDims(tl.col(group), 0);
-        const scale = tl.cast(tl.load(s + groupRows + gs, gs < groups, 0), "f32");
+        const scale = tl.cast(tl.load(s + groupRows + gs, WHOLE || gs < groups, 0), "f32");
         let w = elements(raw, h, BITS);
-        if (ZEROS) w = w - tl.cast(tl.load(z + groupRows + gs, gs < groups, 0), "f32");
-        const scaled = tl.reshape(w * scale, [BN, 1, GB * GS]);
-        const a = tl.cast(tl.load(xRows + (h * half + flat), flat < half && h * half + flat < K, 0), "f32");
-        acc += tl.sum(scaled * a, 2);
+        if (ZEROS) w = w - tl.cast(tl.load(z + groupRows + gs, WHOLE || gs < groups, 0), "f32");
+        w = w * scale;
+        if (SHARED) {
+          const flat = tl.expandDims(tl.row(k + tl.arange(0, GB * GS)), 0);
+          const inside = WHOLE || (flat < half && h * half + flat < K);
+          const a = tl.cast(tl.load(x + xRow + (h * half + flat), inside, 0), "f32");
+          const part = tl.reshape(w, [BN, 1, GB * GS]) * a;
+          products = h === 0 ? part : products + part;
+        } else {
+          const runs = tl.expandDims(at, 0);
+          const inside = WHOLE || (runs < half && h * half + runs < K);
+          const a = tl.cast(tl.load(x + tl.expandDims(xRow, 2) + (h * half + runs), inside, 0), "f32");
+          const part = tl.expandDims(w, 1) * a;
+          products = h === 0 ? part : products + part;
+        }
       }
+      acc += tl.sum(SHARED ? products : tl.reshape(products, [BN, BM, GB * GS]), 2);
     }
     const [rows, cols] = [tl.row(ms), tl.col(ns)];
     tl.store(y + rows * N + cols, acc, rows < M && cols < N);

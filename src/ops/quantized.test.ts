@@ -51,6 +51,9 @@ const SIZES = [
   [3, 37, 0],
   [8, 1100, 128],
   [9, 2050, 0],
+  // Whole blocks: no masks.
+  [9, 2048, 64],
+  [3, 2048, 256],
 ] as const;
 
 await onEachChip((chip) => {
@@ -138,6 +141,56 @@ await onEachChip((chip) => {
     const want = w.reduce((sum, v, k) => (k < K ? sum + v * xs[k]! : sum), 0);
     expect(Math.abs(alone[0]! - want)).toBeLessThan(1e-4);
   });
+
+  for (const [bits, K, group] of [[8, 1030, 64], [8, 2048, 128], [4, 2048, 16], [4, 1030, 0]] as const) // biome-ignore format: a table
+    it(`int${bits}, ${K} by ${group}: a row has the same bits whatever stands beside it`, async () => {
+      const N = 10;
+      const [q, s] = (bits === 8 ? quantizeInt8 : quantizeInt4)(noise([N, K], 6), group);
+      const x = noise([33, K], 7);
+      const options = { groupSize: group };
+      const all = await numbers(quantizedLinear(x, q, s, null, null, options));
+      for (const [first, count] of [
+        [0, 1],
+        [4, 2],
+        [5, 3],
+        [9, 7],
+        [31, 2],
+        [32, 1],
+      ] as const) {
+        const some = await numbers(quantizedLinear(x.narrow(0, first, count), q, s, null, null, options));
+        expect(some).toEqual(all.slice(first * N, (first + count) * N));
+      }
+    });
+
+  for (const bits of [8, 4] as const)
+    it(`int${bits}: NaN, infinities, outliers and zeros among the activations are as in f32`, async () => {
+      const [N, K] = [9, 2048];
+      const [q, s] = (bits === 8 ? quantizeInt8 : quantizeInt4)(noise([N, K], 6), 128);
+      const w = await numbers(dequantize(q, s, null, K, { groupSize: 128 }));
+      const base = Array.from(await noise([K], 5).data(), Number);
+      const rows = [
+        base.map((v, k) => (k === 1500 ? Number.NaN : v)),
+        base.map((v, k) => (k === 77 ? Number.POSITIVE_INFINITY : v)),
+        base.map((v, k) => (k % 100 === 3 ? v * 1e6 : v)),
+        base.map(() => 0),
+        base.map((v) => v * 1e-30),
+      ];
+      const x = tensor(Float32Array.from(rows.flat()), { shape: [rows.length, K] });
+      const exact = Array.from((await x.data()) as Float32Array, Number);
+      const got = await numbers(quantizedLinear(x, q, s, null, null, { groupSize: 128 }));
+      for (const [m] of rows.entries())
+        for (let n = 0; n < N; n++) {
+          let [sum, size] = [0, 0];
+          for (let k = 0; k < K; k++) {
+            const p = exact[m * K + k]! * w[n * K + k]!;
+            sum += p;
+            size += Math.abs(p);
+          }
+          const y = got[m * N + n]!;
+          if (!Number.isFinite(sum)) expect(y).toBe(sum);
+          else expect(Math.abs(y - sum)).toBeLessThanOrEqual(1e-6 * size);
+        }
+    });
 
   it("says what does not fit", () => {
     const [q, s] = quantizeInt8(noise([4, 64], 8), 32);

@@ -25,10 +25,14 @@ import { rowMajor } from "./rows.js";
 
 const BLOCK = 1024;
 const [LEAST_GROUP, MOST_GROUP] = [16, 1024];
-/** Rows and columns of one program of the product, and summed elements of one turn. */
+/** Rows and columns of one program of the product (half as many with two elements in a byte), and summed elements of one turn. */
 const ROWS = 32;
 const COLUMNS = 8;
 const SUMMED = 1024;
+/** Of them those that are multiplied in one loop under one scale. */
+const RUN = 128;
+/** Rows from which on widening each weight once, into memory, pays. */
+const SHARED_ROWS = 4;
 
 interface Layout {
   readonly bits: 4 | 8;
@@ -182,8 +186,10 @@ type QuantizedLinear = (
 ) => Tensor;
 
 /**
- * `input @ dequantize(weight).T + bias` without the matrix of floats: `[..., K] -> [..., N]` in the input's dtype, summed in
- * f32. The order of a sum depends on K and the group size, not on how many rows there are.
+ * `input @ dequantize(weight).T + bias` without the matrix of floats: `[..., K] -> [..., N]` in the input's dtype. Activations
+ * are not rounded to integers: each weight becomes the f32 number that `dequantize` gives, products are added in f32, and
+ * NaN and infinities come out as from `linear`. The order of a sum depends on K and the chip, not on how many rows there
+ * are: a row has the same bits whatever stands beside it.
  */
 export const quantizedLinear: Operator<QuantizedLinear> = operator({
   schema:
@@ -210,18 +216,20 @@ export const quantizedLinear: Operator<QuantizedLinear> = operator({
     if (y.numel === 0) return y;
     if (K === 0) throw new RangeError("quantized_linear: the input has no channels");
     const s = rowMajor(scales);
-    const byRow = groupSize === 0;
     const product = { x: rowMajor(input), q: rowMajor(weight), s, y, M, K, groupSize };
     if (
       zeros === null &&
       launchIntegersOnUnits({ ...product, N: l.N, bits: l.bits, half: l.half, groups: l.groups })
     )
       return bias ? (callOperator("add.Tensor", y, bias) as Tensor) : y;
-    const GS = byRow ? SUMMED : l.size;
+    const GS = groupSize === 0 ? RUN : Math.min(l.size, RUN);
     // Where threads share a sum its order follows from the tile's shape, so rows stay alone there.
     const { streamsSums } = y.chip.capabilities;
     const BM = streamsSums ? Math.min(ROWS, 2 ** Math.ceil(Math.log2(M))) : 1;
-    rowsByIntegers.launch([Math.ceil(l.N / COLUMNS), Math.ceil(M / BM)], {
+    // Threads that share a sum keep the one tile.
+    const SHARED = BM >= SHARED_ROWS || !streamsSums;
+    const BN = l.bits === 4 && !SHARED ? COLUMNS / 2 : COLUMNS;
+    rowsByIntegers.launch([Math.ceil(l.N / BN), Math.ceil(M / BM)], {
       x: rowMajor(input),
       sx: K,
       q: rowMajor(weight),
@@ -234,11 +242,13 @@ export const quantizedLinear: Operator<QuantizedLinear> = operator({
       half: l.half,
       groups: l.groups,
       BM,
-      BN: COLUMNS,
+      BN,
       GB: SUMMED / GS,
       GS,
+      GROUP: groupSize,
       BITS: l.bits,
-      BY_ROW: byRow,
+      WHOLE: l.half % SUMMED === 0 && K * l.bits === l.half * 8,
+      SHARED,
       ZEROS: zeros !== null,
     });
     return bias ? (callOperator("add.Tensor", y, bias) as Tensor) : y;

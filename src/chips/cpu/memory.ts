@@ -31,6 +31,17 @@ export function loadVector(u: Unit, kind: MemKind, to: ValueKind, lanes: number,
     });
     return `${name}(${at})`;
   }
+  if (u.features.x86wide && to === "i32" && lanes === 16) {
+    const name = u.helper(`load_${kind}x16`, () => {
+      const byte = bytesOf(kind) === 1;
+      const builtin = `__builtin_ia32_pmov${kind[0] === "u" ? "z" : "s"}x${byte ? "b" : "w"}d512_mask`;
+      const [I, V] = [u.type("i32", 16), byte ? "B" : u.type("i16", 16)];
+      const types = byte ? "typedef char B __attribute__((vector_size(16)));" : "";
+      const source = `(${V})*(const ${u.unaligned(kind, 16)}*)p`;
+      return `${I} load_${kind}x16(const void*p){${types}return ${builtin}(${source},(${I}){},-1);}`;
+    });
+    return `${name}(${at})`;
+  }
   return convertLanes(u, kind, to, lanes, `(${plain})`);
 }
 

@@ -29,7 +29,7 @@ import { analyzeRegisters, eachStmt, type Registers } from "./registers.js";
 import { bytesOf, type CKind, type Features, intOf, list, literal, Unit, unsignedOf } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 10;
+export const PRINTER_VERSION = 11;
 
 /** Slots of 8 bytes before the first parameter in the argument block: the grid's x, y, z. */
 export const ARGUMENT_SLOTS = 3;
@@ -415,6 +415,16 @@ class FormPrinter {
         const index = u.type(intOf(kind as CKind), lanes);
         return `__builtin_shuffle(${arg(0)},${arg(1)},(${index}){${pick.join(",")}})`;
       }
+      case "half": {
+        const v = args[0] as Reg;
+        const first = s.lane! * lanes;
+        if (u.features.shuffle && kind !== "mask")
+          return `__builtin_shufflevector(${this.name(v)},${this.name(v)},${list(lanes, (i) => first + i)})`;
+        return `(${this.ctype(dst)}){${list(lanes, (i) => `${this.name(v)}[${first + i}]`)}}`;
+      }
+      case "lookup":
+        // The instruction takes an index by its lowest bits, as this builtin is defined.
+        return `__builtin_shuffle(${arg(0)},${this.value(args[1]!, "i32", lanes)})`;
       case "param":
         this.params.add(s.index!);
         return `p${s.index}`;

@@ -34,6 +34,8 @@ export class CpuTarget implements Target {
       registers: features.vectorRegisters,
       address32: false,
       prefetch: true,
+      // One permutation with AVX-512; narrower vectors would take two and a choice.
+      ...(features.x86wide ? { lookup: 16 } : {}),
       // Single instructions with AVX2. Elsewhere the lowering's own loops are as good.
       maskedMemory: features.x86 && features.vectorBytes === 32,
       ...(outerProducts && { outerProducts }),

@@ -66,7 +66,7 @@ export function chooseAxis(nest: Nest): number {
       const strides = nest.cellStrides(s.writes.cell, s.writes.shape, map);
       for (const a of all) rate(strides[a] ?? 0, a, FRAME);
     }
-    if (s.reduces !== undefined) for (const a of all) if (a !== s.reduces) scores[a]! += REDUCED_IN_FRAME;
+    if (s.reduces) for (const a of all) if (!s.reduces.includes(a)) scores[a]! += REDUCED_IN_FRAME;
   }
   let best = space.length - 1;
   for (const a of all) if (scores[a]! > scores[best]!) best = a;

@@ -107,6 +107,10 @@ export type RegOp =
   | "pack"
   /** `shuffle {pick}`: two vectors -> one of the same type: lane `k` is lane `pick[k]` of the first with the second behind it. */
   | "shuffle"
+  /** `half {lane}`: the lower (0) or upper (1) lanes of a vector of twice the lanes. */
+  | "half"
+  /** (f32 vector, i32 vector) -> f32 vector of as many lanes: lane `index & (lanes - 1)` of the first for each index. */
+  | "lookup"
   /** `param {index}`: the scalar argument at that ABI index, in the register kind of its dtype (small integers extended to i32). */
   | "param"
   /** `programId {index: axis}`, `numPrograms {index: axis}` -> i32 scalar. */
@@ -244,6 +248,8 @@ export interface VectorShape {
   readonly maskedMemory?: boolean;
   /** The printer has code of its own for {@link OuterProducts} that keeps this many sums in registers. */
   readonly outerProducts?: { readonly rows: number; readonly vectors: number };
+  /** `lookup` in vectors of this many lanes is one instruction. Default: none; then there is none. */
+  readonly lookup?: number;
   /** `prefetch` is of use. Default: no; then there is none. */
   readonly prefetch?: boolean;
 }

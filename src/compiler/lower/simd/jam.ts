@@ -9,8 +9,8 @@ import type { Nest } from "./nest.js";
 import { prefixTerms } from "./split.js";
 import { defOf } from "./values.js";
 
-/** Accumulators for a sum along the vectorised axis: enough to hide the latency of adding. */
-const SUMS = 8;
+/** Accumulators for a sum along the vectorised axis, enough to hide the latency of adding, by what registers there are. */
+const sumsFor = (registers: number): number => (registers >= 32 ? 16 : 8);
 /** Terms added to two rows of results in the frame between loading and storing them: the rows share what is loaded for a term. */
 const TERMS = 4;
 const ROWS = 2;
@@ -94,22 +94,24 @@ function factorsOf(nest: Nest): number[] {
   const factors = nest.space.map(() => 1);
   const { axis, outer, sinks } = nest;
   const reduced = sinks[0]?.reduces;
-  if (axis < 0 || outer.length === 0 || reduced === undefined || reduced < 0) return factors;
-  if (!sinks.every((s) => s.jams && s.reduces === reduced)) return factors;
-  const free = outer.filter((a) => a !== reduced && sharesVectors(nest, a));
-  if (reduced === axis) {
-    // The axis that lies further in gets more: its neighbours are closer.
+  if (axis < 0 || outer.length === 0 || !reduced?.length) return factors;
+  if (!sinks.every((s) => s.jams && String(s.reduces) === String(reduced))) return factors;
+  const free = outer.filter((a) => !reduced.includes(a) && sharesVectors(nest, a));
+  const [only] = reduced as [number];
+  const SUMS = sumsFor(nest.code.unit.shape.registers);
+  if (reduced.includes(axis)) {
+    // As square as can be, with more along the axis that lies further in: its neighbours are closer.
     const [inner, next] = free.reverse();
-    if (inner !== undefined)
-      factors[inner] = Math.min(next === undefined ? SUMS : SUMS / 2, nest.space[inner]!);
+    if (inner !== undefined) factors[inner] = Math.min(next === undefined ? SUMS : 4, nest.space[inner]!);
     if (next !== undefined) factors[next] = Math.min(SUMS / factors[inner!]!, nest.space[next]!);
-  } else if (free.length > 0) {
-    factors[reduced] = TERMS;
+  } else if (reduced.length > 1) return factors;
+  else if (free.length > 0) {
+    factors[only] = TERMS;
     factors[free[0]!] = ROWS;
   } else {
     // One row: its terms are rows of a matrix that is read once. The more of them are read side by side, the more of the
     // matrix is on its way from memory at once; an element for each stands in half of the registers.
-    factors[reduced] = Math.min(nest.code.unit.shape.registers / 2, nest.space[reduced]!);
+    factors[only] = Math.min(nest.code.unit.shape.registers / 2, nest.space[only]!);
   }
   const fixed = splitAxes(nest);
   return factors.map((f, a) => (fixed & (1 << a) || nest.space[a]! % f !== 0 ? 1 : f));
@@ -146,6 +148,8 @@ function repeatedLoads(nest: Nest): Load[] {
   const loads: Load[] = [];
   const [first, second] = nest.outer;
   if (first === undefined || second === undefined) return loads;
+  // A second loop over what is combined is no repetition: each of its turns reads its own part.
+  const repeats = nest.sinks.every((s) => s.reduces?.includes(second)) ? 0 : 1 << second;
   const wanted = (1 << nest.axis) | (1 << first);
   for (const s of nest.sinks)
     visitTree(
@@ -154,7 +158,7 @@ function repeatedLoads(nest: Nest): Load[] {
         const op = defOf(v);
         if (op?.opcode !== "load" || nest.cellOf(v)) return;
         const axes = nest.affine.axes(v, map);
-        if ((axes & wanted) !== wanted || axes & (1 << second)) return;
+        if ((axes & wanted) !== wanted || axes & repeats) return;
         if (nest.affine.stride(op.operands[1]!, map, nest.axis) === 1) loads.push({ op, map });
       },
       s.reads,

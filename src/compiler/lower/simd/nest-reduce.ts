@@ -4,6 +4,7 @@
 import { type Op, isFloat, isNarrowFloat, numel, type Value } from "../../ir/index.js";
 import type { Operand, Reg } from "./form.js";
 import type { Cell } from "./frame.js";
+import { reducedOf } from "./joined.js";
 import { is64Kind, isScalarValue, regKind, shapeOf } from "./kinds.js";
 import { type AxisMap, identityMap } from "./maps.js";
 import type { Context, Nest } from "./nest.js";
@@ -14,25 +15,27 @@ import { defOf } from "./values.js";
 /** Copies of the inner body, each with its own accumulator, and the work per element up to which there are four. */
 const UNROLL = 4;
 const SMALL_WORK = 12;
+/** Lanes that are combined one by one; wider vectors are halved. */
+const NARROW = 4;
 
 export function reduceSink(nest: Nest, op: Op): Sink {
   const c = combinerOf(op);
-  const value = op.operands[0]!;
+  const { value, dims } = reducedOf(op);
   const shape = shapeOf(value);
   const map = identityMap(shape);
-  const dim = op.attrs["axis"] as number;
-  const axis = map[dim]!;
-  const resultShape = shape.filter((_, i) => i !== dim);
-  const resultMap = map.filter((_, i) => i !== dim);
+  const axes = dims.map((d) => map[d]!).filter((a) => a >= 0);
+  const axis = axes.at(-1) ?? -1;
+  const resultShape = shape.filter((_, i) => !dims.includes(i));
+  const resultMap = map.filter((_, i) => !dims.includes(i));
   // What this step itself computes for the frame is work too.
   const isKept = (v: Op["results"][number]): boolean => nest.cellOf(v) !== undefined;
   const work = nest.code.plan.costs.work(value, isKept);
   const parts = new Accumulate(nest, op, c, resultShape, resultMap, axis);
-  const inRegisters = (): boolean => axis >= 0 && axis === nest.axis;
-  const inFrame = (): boolean => axis >= 0 && axis !== nest.axis;
+  const inRegisters = (): boolean => axes.includes(nest.axis);
+  const inFrame = (): boolean => axis >= 0 && !inRegisters();
   return {
     reads: [{ value, map }],
-    reduces: axis,
+    reduces: axes,
     jams: axis >= 0 && !isArg(c),
     get unroll(): number {
       return inRegisters() ? (work <= SMALL_WORK ? UNROLL : 2) : 1;
@@ -45,18 +48,18 @@ export function reduceSink(nest: Nest, op: Op): Sink {
       if (inRegisters()) parts.registers(n);
     },
     turn: (ctx, u) => {
-      const product = axis < 0 ? undefined : parts.factors(value);
-      if (product) {
-        const [x, y] = product.map((v) => nest.vector(v, map, ctx)) as [Operand, Operand];
-        if (axis === nest.axis) {
-          parts.addProduct(u, x, y);
+      const products = axis < 0 ? undefined : parts.products(value);
+      if (products) {
+        const factors = products.map((p) => p.map((v) => nest.vector(v, map, ctx)) as [Operand, Operand]);
+        if (inRegisters()) {
+          for (const [x, y] of factors) parts.addProduct(u, x, y);
           return undefined;
         }
-        return parts.addInFrame(ctx, (sum) => parts.fused(sum, x, y));
+        return parts.addInFrame(ctx, (sum) => factors.reduce((s, [x, y]) => parts.fused(s, x, y), sum));
       }
       const x = nest.vector(value, map, ctx);
       if (axis < 0) return () => parts.write(ctx, { value: x, index: 0 }, nest.lanes);
-      if (axis === nest.axis) {
+      if (inRegisters()) {
         parts.add(u, x, ctx);
         return undefined;
       }
@@ -116,12 +119,15 @@ class Accumulate {
     return this.sums[this.nest.jam.turn * this.unrolled + u]!;
   }
 
-  /** The two factors of a float product that is only computed to be summed. */
-  factors(value: Value): readonly [Value, Value] | undefined {
+  /** The factors of a float product, or of each of a few that are added, which are only computed to be summed. */
+  products(value: Value): (readonly [Value, Value])[] | undefined {
     const op = defOf(value);
     const { kind, dtype } = this.c;
-    if (kind !== "sum" || (dtype !== "f32" && dtype !== "f64") || op?.opcode !== "mul") return undefined;
-    return this.nest.cellOf(value) ? undefined : (op.operands as unknown as [Value, Value]);
+    if (kind !== "sum" || (dtype !== "f32" && dtype !== "f64") || this.nest.cellOf(value)) return undefined;
+    if (op?.opcode === "mul") return [op.operands as unknown as [Value, Value]];
+    if (op?.opcode !== "add") return undefined;
+    const [x, y] = op.operands.map((v) => this.products(v));
+    return x && y && [...x, ...y];
   }
 
   addProduct(u: number, x: Operand, y: Operand): void {
@@ -172,9 +178,18 @@ class Accumulate {
       }
     };
     halve(lanes);
-    if (lanes > 1) {
+    let width = lanes;
+    if (!isArg(c) && kind !== "mask")
+      for (; width > NARROW; width /= 2) {
+        const half = (lane: number): Best => ({
+          value: e.op("half", kind, width / 2, [list[0]!.value], { lane }),
+          index: 0,
+        });
+        list = [join(half(0), half(1), width / 2)];
+      }
+    if (width > 1) {
       const { value, index } = list[0]!;
-      list = Array.from({ length: lanes }, (_, k) => ({
+      list = Array.from({ length: width }, (_, k) => ({
         value: e.extract(value, kind, k),
         index: isArg(c) ? e.extract(index, "i32", k) : 0,
       }));

@@ -13,6 +13,7 @@ import type { BlockCode } from "./lower.js";
 import { type AxisMap, isView, mapKey, operandMap, rowMajor } from "./maps.js";
 import { frameLoad, frameStore, loadMasked, loadPrefix, pack, type Place } from "./memory.js";
 import { Jam } from "./jam.js";
+import { lookUp } from "./tabulate.js";
 import { leastOf, prefixTerms, splitOf } from "./split.js";
 import type { Step } from "./plan.js";
 import { emitTurned } from "./turn.js";
@@ -124,7 +125,21 @@ export class Nest {
     return { list: this.e.out, iv, memo: new Map(), known, limits };
   }
 
+  /** The depth of the outermost loop over what sums in registers combine. */
+  private get sums(): number {
+    const reduced = this.sinks[0]!.reduces;
+    if (!this.step.alone || !reduced?.includes(this.axis)) return this.outer.length;
+    return this.outer.findIndex((a) => reduced.includes(a));
+  }
+
   private loops(depth: number): void {
+    const combines = depth === this.sums && this.axis >= 0;
+    if (combines) for (const s of this.sinks) s.start?.(this.unroll());
+    this.loop(depth);
+    if (combines) for (const s of this.sinks) s.finish?.();
+  }
+
+  private loop(depth: number): void {
     if (depth === this.outer.length) {
       this.inner();
       return;
@@ -132,7 +147,10 @@ export class Nest {
     const axis = this.outer[depth]!;
     this.e.loop(0, this.space[axis]!, this.jam.factors[axis]!, (iv) => {
       this.levels.push(this.context(iv));
-      if (depth === 1 && this.e.prefetches) this.prefetch(this.outer[0]!, axis, iv);
+      if (this.e.prefetches && depth > 0) {
+        if (!this.step.alone && depth === 1) this.prefetch(this.outer[0]!, axis, iv);
+        else if (this.step.alone && depth === this.outer.length - 1) this.prefetchRun(this.outer[0]!);
+      }
       this.loops(depth + 1);
       this.levels.pop();
     });
@@ -144,7 +162,16 @@ export class Nest {
     const turns = this.space[axis]! / jam.factors[axis]!;
     const part = Math.ceil(this.space[this.axis]! / turns);
     const turn = e.op("divS", "i32", 1, [iv, jam.factors[axis]!]);
-    const from = e.op("mul", "i32", 1, [turn, part]);
+    this.fetch(outermost, e.op("mul", "i32", 1, [turn, part]), part);
+  }
+
+  /** Fetches what the next turn of the outermost loop, or the next program, reads in place of the coming inner loop. */
+  private prefetchRun(outermost: number): void {
+    this.fetch(outermost, 0, this.space[this.axis]!);
+  }
+
+  private fetch(outermost: number, from: Operand, part: number): void {
+    const { e, jam } = this;
     for (const { op, map } of jam.repeated) {
       const [buffer, offset] = op.operands as [Value, Value];
       const kind = memKind(dtypeOf(buffer));
@@ -166,11 +193,7 @@ export class Nest {
       return;
     }
     const size = this.space[this.axis]!;
-    const wanted = this.movesScalars() ? MOVES : Math.max(...this.sinks.map((s) => s.unroll ?? 1));
-    // Turns that are jammed are independent of each other already.
-    const copies = Math.max(1, wanted / this.jam.count);
-    const unroll = Math.min(copies, size / lanes);
-    for (const s of this.sinks) s.start?.(unroll);
+    const unroll = this.unroll();
     const block = lanes * unroll;
     const turn = (known: ReadonlySet<string>, limits?: ReadonlyMap<string, Operand>) => (iv: Operand) => {
       const contexts: Context[] = [];
@@ -194,7 +217,14 @@ export class Nest {
         e.loop(split.main, split.end, block, rest);
       }
     }
-    for (const s of this.sinks) s.finish?.();
+  }
+
+  /** Copies of the inner loop's body. */
+  private unroll(): number {
+    const wanted = this.movesScalars() ? MOVES : Math.max(...this.sinks.map((s) => s.unroll ?? 1));
+    // Turns that are jammed are independent of each other already.
+    const copies = Math.max(1, wanted / this.jam.count);
+    return Math.min(copies, this.space[this.axis]! / this.lanes);
   }
 
   /** How many lanes from the context's index on a mask lets through, where it is a prefix of the axis. */
@@ -254,9 +284,11 @@ export class Nest {
     const place = inner ? ctx! : this.levelOf(axes);
     const lanes = inner && wide ? this.lanes : 1;
     const own = key + this.jam.key(axes);
-    const x = this.memoized(place, `${lanes > 1 ? "v" : "s"}${own}`, () =>
-      isScalarValue(v) ? this.code.scalar(v) : this.compute(v, map, inner ? ctx : undefined, lanes),
-    );
+    const x = this.memoized(place, `${lanes > 1 ? "v" : "s"}${own}`, () => {
+      if (isScalarValue(v)) return this.code.scalar(v);
+      const known = lanes > 1 ? lookUp(this, v, map, ctx!) : undefined;
+      return known ?? this.compute(v, map, inner ? ctx : undefined, lanes);
+    });
     if (!wide || this.lanes === 1 || lanes > 1 || !isReg(x)) return x;
     return this.memoized(place, `b${own}`, () => this.e.splat(x, this.lanes));
   }

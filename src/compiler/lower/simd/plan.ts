@@ -5,6 +5,7 @@
 import type { Block, Op, Value } from "../../ir/index.js";
 import { opDef, walk } from "../../ir/index.js";
 import { Affine } from "./affine.js";
+import { isJoined, reducedOf } from "./joined.js";
 import { isScalarValue, shapeOf, squeeze } from "./kinds.js";
 import { type AxisMap, identityMap, type Ids, isView, mapKey, operandMap } from "./maps.js";
 import { type Costs, defOf, elementOperands, isLazy } from "./values.js";
@@ -30,6 +31,8 @@ export interface Step {
   readonly space: readonly number[] | undefined;
   readonly roots: Root[];
   readonly op: Op | undefined;
+  /** No other root may join. */
+  readonly alone?: boolean;
   readonly accesses: Access[];
   /** The tiles that the group reads or computes, cheap ones aside. */
   readonly tiles: Set<Value>;
@@ -100,8 +103,16 @@ export class BlockPlan {
   }
 
   /** Adds a step at the end. */
-  append(space: readonly number[] | undefined, op?: Op): Step {
-    const step: Step = { at: this.steps.length, space, roots: [], op, accesses: [], tiles: new Set() };
+  append(space: readonly number[] | undefined, op?: Op, alone = false): Step {
+    const step: Step = {
+      at: this.steps.length,
+      space,
+      roots: [],
+      op,
+      alone,
+      accesses: [],
+      tiles: new Set(),
+    };
     this.steps.push(step);
     return step;
   }
@@ -126,6 +137,7 @@ export class BlockPlan {
       const home = this.force(op.operands[0]!);
       this.ready.set(op.result, Math.max(home + 1, this.readyOf(op.operands[1]!)));
     } else if (isLazy(op)) this.ready.set(op.result, this.maxReady(op.operands));
+    else if (op.opcode === "reshape" && isJoined(op)) this.ready.set(op.result, this.maxReady(op.operands));
     else if (op.opcode === "reshape") {
       const home = this.force(op.operands[0]!);
       this.ready.set(op.result, home + 1);
@@ -162,13 +174,15 @@ export class BlockPlan {
     accesses: Access[] = [],
     only?: (s: Step) => boolean,
     together = false,
+    alone = false,
   ): Step {
     const used = new Set<Value>();
     for (const [v, map] of tiles) this.collect(v, map, accesses, used);
     let found: Step | undefined;
-    for (let i = this.steps.length - 1; i >= 0 && i > this.barrier; i--) {
+    for (let i = this.steps.length - 1; i >= 0 && i > this.barrier && !alone; i--) {
       const s = this.steps[i]!;
       if (s.at < from) break;
+      if (s.alone) continue;
       if (!s.space || s.space.length !== space.length || s.space.some((d, k) => d !== space[k])) continue;
       if ((only && !only(s)) || conflicts(s.accesses, accesses)) continue;
       // Loops that have nothing in common are better off with an axis each.
@@ -176,7 +190,7 @@ export class BlockPlan {
       found = s;
       break;
     }
-    found ??= this.append(space);
+    found ??= this.append(space, undefined, alone);
     found.accesses.push(...accesses);
     for (const v of used) found.tiles.add(v);
     for (const [v, map] of tiles) this.demand(v, found.at, map);
@@ -214,9 +228,11 @@ export class BlockPlan {
   }
 
   private reduce(op: Op): void {
-    const value = op.operands[0]!;
+    const { value, dims } = reducedOf(op);
     const shape = shapeOf(value);
-    const step = this.place(squeeze(shape), this.readyOf(value), [[value, identityMap(shape)]]);
+    const tiles = [[value, identityMap(shape)]] as const;
+    const alone = dims.length > 1;
+    const step = this.place(squeeze(shape), this.readyOf(value), tiles, [], undefined, false, alone);
     step.roots.push({ kind: "reduce", op });
     for (const r of op.results) this.ready.set(r, step.at + 1);
   }

@@ -24,13 +24,13 @@ export interface Sink {
   readonly mask?: Value;
   /** A tile that is written to the frame. */
   readonly writes?: { readonly cell: Cell; readonly shape: readonly number[] };
-  /** An axis whose elements are combined. */
-  readonly reduces?: number;
-  /** Nothing but elements of this axis combined: neighbouring turns of the other axes may be jammed. */
+  /** Axes whose elements are combined, the innermost last; none in a space of one element. */
+  readonly reduces?: readonly number[];
+  /** Nothing but elements of these axes combined: neighbouring turns of the other axes may be jammed. */
   readonly jams?: boolean;
   /** Copies of the inner body that are worth while. */
   readonly unroll?: number;
-  /** Before the whole nest, before the inner loop, after it, after the nest. */
+  /** Before the whole nest, before the loops over what is combined (see {@link Nest.sums}), after them, after the nest. */
   before?(): void;
   start?(unroll: number): void;
   finish?(): void;

@@ -208,6 +208,17 @@ export function verifyForm(form: Form): void {
         check(s, t.lanes === 1 && a.type.kind === t.kind, `no ${text(t)} in ${text(a.type)}`);
         check(s, s.lane !== undefined && s.lane >= 0 && s.lane < a.type.lanes, `no lane ${s.lane}`);
         return;
+      case "half":
+        arity(1);
+        fits(s, a, { kind: t.kind, lanes: 2 * t.lanes }, "argument 0");
+        check(s, isReg(a) && (s.lane === 0 || s.lane === 1), "a half of a vector is 0 or 1");
+        return;
+      case "lookup":
+        arity(2);
+        check(s, t.kind === "f32" && t.lanes > 1 && isReg(a), "looks up in a vector of f32");
+        fits(s, a, t, "argument 0");
+        fits(s, args[1], { kind: "i32", lanes: t.lanes }, "argument 1");
+        return;
       case "insert":
         arity(2);
         fits(s, a, t, "argument 0");

@@ -13,7 +13,7 @@ export const SHAPES: Readonly<Record<string, VectorShape>> = {
   wasm: { bytes: 16, registers: 16, address32: true },
   avx2: { bytes: 32, registers: 16, address32: false },
   masked: { bytes: 32, registers: 16, address32: false, maskedMemory: true, prefetch: true },
-  avx512: { bytes: 64, registers: 32, address32: false },
+  avx512: { bytes: 64, registers: 32, address32: false, prefetch: true, lookup: 16 },
   wideProducts: { bytes: 64, registers: 32, address32: false, outerProducts: { rows: 8, vectors: 2 } },
   products: { bytes: 32, registers: 16, address32: false, outerProducts: { rows: 6, vectors: 2 } },
 };

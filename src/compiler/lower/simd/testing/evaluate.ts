@@ -382,6 +382,8 @@ class Run {
       return v;
     }
     if (op === "shuffle") return s.pick!.map((k) => (args.flat() as Scalar[])[k]!);
+    if (op === "half") return (args[0] as Scalar[]).slice(s.lane! * n, (s.lane! + 1) * n);
+    if (op === "lookup") return (args[1] as number[]).map((i) => (args[0] as Scalar[])[i & (n - 1)]!);
     if (op === "pack") return n > 1 ? (args as Scalar[]) : args[0]!;
     if (op === "any" || op === "all") {
       const v = args[0]!;
