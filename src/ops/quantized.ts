@@ -189,7 +189,8 @@ type QuantizedLinear = (
  * `input @ dequantize(weight).T + bias` without the matrix of floats: `[..., K] -> [..., N]` in the input's dtype. Activations
  * are not rounded to integers: each weight becomes the f32 number that `dequantize` gives, products are added in f32, and
  * NaN and infinities come out as from `linear`. The order of a sum depends on K and the chip, not on how many rows there
- * are: a row has the same bits whatever stands beside it.
+ * are: a row has the same bits whatever stands beside it. Matrix units, where a chip has them for the input's dtype, scale
+ * the sum over a group instead of its weights.
  */
 export const quantizedLinear: Operator<QuantizedLinear> = operator({
   schema:
