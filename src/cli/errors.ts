@@ -21,6 +21,8 @@ export const FOR_USERS: ReadonlySet<string> = new Set([
   "PullError",
   "TokenizerError",
   "RequestError",
+  "JsonSchemaError",
+  "PatternError",
   "ListenError",
   "ChipError",
   "NoCompilerError",

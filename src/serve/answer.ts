@@ -9,7 +9,7 @@ import {
   RequestError,
   type TokenLogprob,
 } from "./api.js";
-import { callGrammar, jsonGrammar, SchemaError, type State } from "./constrain/index.js";
+import { callGrammar, jsonGrammar, JsonSchemaError, type State } from "./constrain/index.js";
 import { Mailbox } from "./mailbox.js";
 import type { Choice, Chosen, RowLogprobs, Sampler } from "./sampler.js";
 import { Sequence } from "./scheduler.js";
@@ -118,7 +118,7 @@ function stateOf(form: NonNullable<GenerateRequest["form"]>): State {
   try {
     return (form.tools ? callGrammar(form.tools) : jsonGrammar(form.schema)).start;
   } catch (e) {
-    if (!(e instanceof SchemaError)) throw e;
+    if (!(e instanceof JsonSchemaError)) throw e;
     const where = form.tools ? param : "response_format.json_schema.schema";
     throw new RequestError(`${where}: ${e.message}`, param);
   }

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { characters } from "./characters.js";
 import { Grammar, type State } from "./grammar.js";
-import { jsonGrammar, SchemaError, TokenTable } from "./index.js";
+import { jsonGrammar, JsonSchemaError, TokenTable } from "./index.js";
 import { patternPart } from "./regex.js";
 
 const utf8 = new TextEncoder();
@@ -130,7 +130,7 @@ describe("schemas", () => {
     ["text", "a schema is an object"],
   ])("%j is an error that says where", (schema, message) => {
     const make = () => jsonGrammar(typeof schema === "string" ? { items: schema, type: "array" } : schema);
-    expect(make).toThrow(SchemaError);
+    expect(make).toThrow(JsonSchemaError);
     expect(make).toThrow(message);
   });
 

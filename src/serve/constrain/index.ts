@@ -1,10 +1,10 @@
 // Answers held to a form: a JSON schema or a call of a tool as a grammar, and the tokens that it allows next.
 
 import { choice, Grammar, sequence, text } from "./grammar.js";
-import { anyObject, SchemaError, schemaPart } from "./schema.js";
+import { anyObject, JsonSchemaError, schemaPart } from "./schema.js";
 
 export { Grammar, type State } from "./grammar.js";
-export { SchemaError } from "./schema.js";
+export { JsonSchemaError } from "./schema.js";
 export { TokenTable } from "./tokens.js";
 
 /** How many grammars are kept with all that was found out about their states. */
@@ -22,7 +22,7 @@ function keep(key: string, make: () => Grammar): Grammar {
 
 /**
  * The grammar of a JSON schema, or of any JSON object without one. The same schema gives the same grammar.
- * @throws SchemaError for a schema that cannot be followed
+ * @throws JsonSchemaError for a schema that cannot be followed
  */
 export const jsonGrammar = (schema?: unknown): Grammar =>
   keep(
@@ -36,7 +36,7 @@ export const CALL_CLOSE = "</tool_call>";
 
 /**
  * The grammar of one call of one of the tools: `<tool_call>{"name": …, "arguments": …}</tool_call>` with a line for each.
- * @throws SchemaError for parameters that cannot be followed, naming the tool
+ * @throws JsonSchemaError for parameters that cannot be followed, naming the tool
  */
 export const callGrammar = (
   tools: readonly {
@@ -52,8 +52,8 @@ export const callGrammar = (
         const given = f.parameters === undefined ? anyObject() : schemaPart(f.parameters);
         return sequence(text(`{"name": ${JSON.stringify(f.name)}, "arguments": `), given, text("}"));
       } catch (e) {
-        if (e instanceof SchemaError)
-          throw new SchemaError(`${f.name}.parameters${e.path && `.${e.path}`}`, e.reason);
+        if (e instanceof JsonSchemaError)
+          throw new JsonSchemaError(`${f.name}.parameters${e.path && `.${e.path}`}`, e.reason);
         throw e;
       }
     });

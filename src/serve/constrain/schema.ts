@@ -7,8 +7,8 @@ import { integerBetween } from "./integers.js";
 import { PatternError, patternPart } from "./regex.js";
 
 /** A schema that cannot be followed. */
-export class SchemaError extends Error {
-  override name = "SchemaError";
+export class JsonSchemaError extends Error {
+  override name = "JsonSchemaError";
   constructor(
     /** Where in the schema: `properties.age.minimum`; empty for the schema itself. */
     readonly path: string,
@@ -86,14 +86,14 @@ class Reader {
 
   part(schema: unknown, path: string): Part {
     if (schema === true) return ANY;
-    if (schema === false) throw new SchemaError(path, "false fits nothing");
+    if (schema === false) throw new JsonSchemaError(path, "false fits nothing");
     if (typeof schema !== "object" || schema === null || Array.isArray(schema))
-      throw new SchemaError(path, `a schema is an object or a boolean, not ${JSON.stringify(schema)}`);
+      throw new JsonSchemaError(path, `a schema is an object or a boolean, not ${JSON.stringify(schema)}`);
     const s = schema as Schema;
     const keys = Object.keys(s).filter((k) => !ANNOTATIONS.has(k) && s[k] !== undefined);
     const alone = (key: string): void => {
       const other = keys.find((k) => k !== key && k !== "type");
-      if (other) throw new SchemaError(join(path, other), `not supported beside ${key}`);
+      if (other) throw new JsonSchemaError(join(path, other), `not supported beside ${key}`);
     };
     if (keys.length === 0) return ANY;
     if (s["$ref"] !== undefined) {
@@ -103,7 +103,7 @@ class Reader {
     if (s["enum"] !== undefined) {
       alone("enum");
       if (!Array.isArray(s["enum"]) || s["enum"].length === 0)
-        throw new SchemaError(join(path, "enum"), "must be a list of at least one value");
+        throw new JsonSchemaError(join(path, "enum"), "must be a list of at least one value");
       return choice(...s["enum"].map((v) => text(JSON.stringify(v))));
     }
     if ("const" in s) {
@@ -115,7 +115,7 @@ class Reader {
       if (list === undefined) continue;
       alone(key);
       if (!Array.isArray(list) || list.length === 0)
-        throw new SchemaError(join(path, key), "must be a list of at least one schema");
+        throw new JsonSchemaError(join(path, key), "must be a list of at least one schema");
       return choice(...list.map((x, i) => this.part(x, join(path, `${key}.${i}`))));
     }
     return this.#typed(s, keys, path);
@@ -128,13 +128,13 @@ class Reader {
       types = Object.keys(OF_TYPE)
         .filter((t) => OF_TYPE[t]!.some((k) => keys.includes(k)))
         .slice(0, 1);
-    if (types.length === 0) throw new SchemaError(join(path, keys[0]!), "not supported");
+    if (types.length === 0) throw new JsonSchemaError(join(path, keys[0]!), "not supported");
     const unknown = types.find((t) => typeof t !== "string" || !Object.hasOwn(OF_TYPE, t));
     if (unknown !== undefined)
-      throw new SchemaError(join(path, "type"), `${JSON.stringify(unknown)} is no type of JSON`);
+      throw new JsonSchemaError(join(path, "type"), `${JSON.stringify(unknown)} is no type of JSON`);
     const allowed = new Set(["type", ...types.flatMap((t) => OF_TYPE[t as string]!)]);
     const other = keys.find((k) => !allowed.has(k));
-    if (other) throw new SchemaError(join(path, other), `not supported for ${types.join(" or ")}`);
+    if (other) throw new JsonSchemaError(join(path, other), `not supported for ${types.join(" or ")}`);
     return choice(...types.map((t) => this.#ofType(t as string, s, path)));
   }
 
@@ -151,7 +151,7 @@ class Reader {
         const high = bound(s, "maximum", path) ?? plus(bound(s, "exclusiveMaximum", path), -1);
         if (low === undefined && high === undefined) return INTEGER;
         if (low !== undefined && high !== undefined && low > high)
-          throw new SchemaError(path, `no integer is at least ${low} and at most ${high}`);
+          throw new JsonSchemaError(path, `no integer is at least ${low} and at most ${high}`);
         return integerBetween(low, high);
       }
       case "number":
@@ -167,15 +167,16 @@ class Reader {
   #object(s: Schema, path: string): Part {
     const properties = (s["properties"] ?? {}) as Schema;
     if (typeof properties !== "object" || Array.isArray(properties))
-      throw new SchemaError(join(path, "properties"), "must be an object of schemas");
+      throw new JsonSchemaError(join(path, "properties"), "must be an object of schemas");
     const required = (s["required"] ?? []) as readonly string[];
-    if (!Array.isArray(required)) throw new SchemaError(join(path, "required"), "must be a list of names");
+    if (!Array.isArray(required))
+      throw new JsonSchemaError(join(path, "required"), "must be a list of names");
     const names = Object.keys(properties);
     const more = s["additionalProperties"];
     const free = more === false ? undefined : this.part(more ?? true, join(path, "additionalProperties"));
     const stray = required.filter((r) => !names.includes(r));
     if (stray.length && !free)
-      throw new SchemaError(
+      throw new JsonSchemaError(
         join(path, "required"),
         `${JSON.stringify(stray[0])} is not among the properties`,
       );
@@ -214,9 +215,9 @@ class Reader {
           : this.part(s["items"], join(path, "items"));
     if (prefix === undefined) return item ? listOf(item, min, max) : listOf(ANY, 0, 0);
     if (!Array.isArray(prefix) || prefix.length === 0)
-      throw new SchemaError(join(path, "prefixItems"), "must be a list of at least one schema");
+      throw new JsonSchemaError(join(path, "prefixItems"), "must be a list of at least one schema");
     if (s["minItems"] !== undefined || s["maxItems"] !== undefined)
-      throw new SchemaError(
+      throw new JsonSchemaError(
         join(path, "minItems" in s ? "minItems" : "maxItems"),
         "not supported beside prefixItems",
       );
@@ -234,24 +235,24 @@ class Reader {
     const { pattern, format } = s;
     const hasLength = s["minLength"] !== undefined || s["maxLength"] !== undefined;
     if ((pattern !== undefined || format !== undefined) && hasLength)
-      throw new SchemaError(
+      throw new JsonSchemaError(
         join(path, s["minLength"] === undefined ? "maxLength" : "minLength"),
         "not supported beside pattern or format",
       );
     if (pattern !== undefined && format !== undefined)
-      throw new SchemaError(join(path, "format"), "not supported beside pattern");
+      throw new JsonSchemaError(join(path, "format"), "not supported beside pattern");
     if (format !== undefined && !Object.hasOwn(FORMATS, String(format)))
-      throw new SchemaError(
+      throw new JsonSchemaError(
         join(path, "format"),
         `${JSON.stringify(format)} is not supported; there are ${Object.keys(FORMATS).join(", ")}`,
       );
     const expression = pattern ?? (format === undefined ? undefined : FORMATS[String(format)]);
     if (expression !== undefined) {
-      if (typeof expression !== "string") throw new SchemaError(join(path, "pattern"), "must be a text");
+      if (typeof expression !== "string") throw new JsonSchemaError(join(path, "pattern"), "must be a text");
       try {
         return sequence(text('"'), patternPart(expression), text('"'));
       } catch (e) {
-        if (e instanceof PatternError) throw new SchemaError(join(path, "pattern"), e.message);
+        if (e instanceof PatternError) throw new JsonSchemaError(join(path, "pattern"), e.message);
         throw e;
       }
     }
@@ -262,7 +263,7 @@ class Reader {
   /** A reference into the schema itself: `#`, `#/$defs/NAME`. */
   #reference(ref: unknown, path: string): Part {
     if (typeof ref !== "string" || !ref.startsWith("#"))
-      throw new SchemaError(path, `${JSON.stringify(ref)} is not inside this schema`);
+      throw new JsonSchemaError(path, `${JSON.stringify(ref)} is not inside this schema`);
     const known = this.#references.get(ref);
     if (known) return known;
     let target: unknown = this.root;
@@ -270,7 +271,7 @@ class Reader {
       const name = decodeURIComponent(key).replaceAll("~1", "/").replaceAll("~0", "~");
       target = typeof target === "object" && target !== null ? (target as Schema)[name] : undefined;
     }
-    if (target === undefined) throw new SchemaError(path, `there is no ${ref}`);
+    if (target === undefined) throw new JsonSchemaError(path, `there is no ${ref}`);
     // Entered before its content is read: it may contain itself.
     let content: Part | undefined;
     const part = reference(() => content!);
@@ -287,7 +288,7 @@ function bound(s: Schema, key: string, path: string): number | undefined {
   const v = s[key];
   if (v === undefined) return undefined;
   if (!Number.isSafeInteger(v))
-    throw new SchemaError(join(path, key), `must be a whole number, not ${JSON.stringify(v)}`);
+    throw new JsonSchemaError(join(path, key), `must be a whole number, not ${JSON.stringify(v)}`);
   return v as number;
 }
 
@@ -295,20 +296,20 @@ function bounds(s: Schema, low: string, high: string, path: string): [number, nu
   for (const key of [low, high]) {
     const v = s[key];
     if (v !== undefined && !(Number.isInteger(v) && (v as number) >= 0 && (v as number) <= MOST))
-      throw new SchemaError(
+      throw new JsonSchemaError(
         join(path, key),
         `must be a whole number from 0 to ${MOST}, not ${JSON.stringify(v)}`,
       );
   }
   const min = (s[low] as number | undefined) ?? 0;
   const max = (s[high] as number | undefined) ?? Number.POSITIVE_INFINITY;
-  if (min > max) throw new SchemaError(join(path, high), `${max} is below ${low}, ${min}`);
+  if (min > max) throw new JsonSchemaError(join(path, high), `${max} is below ${low}, ${min}`);
   return [min, max];
 }
 
 /**
  * The JSON texts that fit a schema. Members of an object stand in the order of `properties`.
- * @throws SchemaError for keywords that are unknown or not supported, naming the place
+ * @throws JsonSchemaError for keywords that are unknown or not supported, naming the place
  */
 export function schemaPart(schema: unknown): Part {
   return new Reader((typeof schema === "object" && schema !== null ? schema : {}) as Schema).part(schema, "");
