@@ -158,6 +158,7 @@ describe("simplify", () => {
       "erf",
       "exp",
       "exp2",
+      "exp2Approx",
       "expm1",
       "log",
       "log10",
