@@ -48,12 +48,13 @@ const QUESTIONS: Readonly<Record<string, string>> = {
   f16c: "defined __F16C__",
   neon: "defined __aarch64__",
   rvv: "defined __riscv_vector",
+  riscv: "defined __riscv",
   float16: "defined __FLT16_MAX__",
   shuffle: "__has_builtin(__builtin_shufflevector)",
   elementwise:
     "__has_builtin(__builtin_elementwise_fma) && __has_builtin(__builtin_elementwise_sqrt) && __has_builtin(__builtin_elementwise_roundeven)",
 };
-const PROBE_VERSION = 1;
+const PROBE_VERSION = 2;
 
 /** What keeps the compiler from wider vectors than the user allows (`VEXIL_VECTORS`, in bits), on x86. */
 const NARROWER: Readonly<Record<string, readonly string[]>> = {
@@ -110,6 +111,7 @@ function featuresOf(yes: ReadonlySet<string>): Features {
     fma: !yes.has("fma") ? "none" : gccX86 || elementwise ? "builtin" : "contract",
     half: nativeHalf ? "native" : gccX86 && yes.has("f16c") ? "f16c" : "bits",
     shuffle: yes.has("shuffle"),
+    ...(yes.has("riscv") ? { atomicLibrary: true } : {}),
   };
 }
 
@@ -297,6 +299,7 @@ export function libraryFlags(c: Compiler, kernel: boolean): string[] {
     ...(linux && kernel ? ["-fno-asynchronous-unwind-tables", "-nostdlib", ...(gcc ? ["-lgcc"] : [])] : []),
     // Where rounding is no instruction, GCC calls `floorf` and its like.
     ...(linux && kernel && gcc && !c.features.x86 ? ["-Wl,--as-needed", "-lm"] : []),
+    ...(linux && kernel && gcc && c.features.atomicLibrary ? ["-latomic"] : []),
     ...(linux && !kernel ? ["-pthread", "-ldl"] : []),
   ];
 }

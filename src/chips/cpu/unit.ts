@@ -13,6 +13,8 @@ export interface Features {
   readonly x86: boolean;
   /** `x86` and AVX-512 F, BW, DQ and VL. */
   readonly x86wide: boolean;
+  /** GCC calls a library for atomics of less than a word, which the processor does not have. */
+  readonly atomicLibrary?: boolean;
   /** Clang's `__builtin_elementwise_*`. */
   readonly elementwise: boolean;
   /** How `fma` is said: as a builtin, as `a*b+c` that the compiler contracts, or as two operations. */

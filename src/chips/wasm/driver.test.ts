@@ -336,7 +336,8 @@ describe("threads", () => {
     expect((d as unknown as { pool: { started: boolean } }).pool.started).toBe(false);
     // Long on any machine: a million elements in each of four programs.
     const big = put(d, ramp(1 << 22));
-    for (let i = 0; i < 5; i++) d.launch(exe, 4, 1, 1, [big, big, 1 << 20, 1], [0, 0, 0, 0]);
+    // The guess of what a program takes grows a few times with each launch, from what the small ones took.
+    for (let i = 0; i < 12; i++) d.launch(exe, 4, 1, 1, [big, big, 1 << 20, 1], [0, 0, 0, 0]);
     expect(exe.programTime).toBeGreaterThan(5000);
     expect((d as unknown as { pool: { started: boolean } }).pool.started).toBe(true);
   });
