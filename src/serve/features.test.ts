@@ -122,10 +122,13 @@ describe("log-probabilities", () => {
       model, prompt: "a", temperature: 0, max_tokens: 3, logit_bias: { [first]: 100 },
     }); // biome-ignore format: a request
     expect(biased.choices[0]!.text).toBe("xxx");
-    const penalised = await client.completions.create({
-      model, prompt: "a", temperature: 0, max_tokens: 3, logit_bias: { [first]: 100 }, frequency_penalty: 2, presence_penalty: 2,
-    }); // biome-ignore format: a request
-    expect(penalised.choices[0]!.text.startsWith("x")).toBe(true);
+    const body = { model, prompt: "a", temperature: 0, max_tokens: 8, logprobs: 0 };
+    const tokens = async (more: object) =>
+      (await client.completions.create({ ...body, ...more })).choices[0]!.logprobs!.tokens!;
+    const plain = await tokens({});
+    expect(new Set(plain).size).toBeLessThan(plain.length);
+    const penalised = await tokens({ frequency_penalty: 2, presence_penalty: 2 });
+    expect(new Set(penalised).size).toBe(8);
   });
 });
 
