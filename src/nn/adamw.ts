@@ -12,6 +12,12 @@ export interface AdamWOptions {
   readonly decays?: (name: string, parameter: Tensor) => boolean;
 }
 
+/** How gradients are clipped: their common norm before it, and what they are multiplied by; 0-dimensional f32. */
+export interface Clip {
+  readonly norm: Tensor;
+  readonly scale: Tensor;
+}
+
 interface Moments {
   readonly m: Tensor;
   readonly v: Tensor;
@@ -38,24 +44,27 @@ export class AdamW {
     this.#options = options;
   }
 
+  /** How to scale all gradients so that their common norm is at most `maxNorm`; changes nothing. */
+  clip(maxNorm: number): Clip {
+    return noGrad(() => {
+      const gradients = [...this.#parameters.values()].flatMap((p) => (p.grad === null ? [] : [p.grad]));
+      const [norm, scale] = clipCoefficient(gradients, maxNorm);
+      return { norm, scale };
+    });
+  }
+
   /**
    * One update. Parameters without a gradient stay as they are.
    * @param learningRate the step's learning rate
-   * @param clipNorm scales all gradients so that their common norm is at most this
-   * @returns the norm of all gradients before clipping (f32, 0-dimensional), or undefined without `clipNorm`
+   * @param clip the most that the gradients' common norm may be, or what they are multiplied by ({@link clip})
+   * @returns the norm of all gradients before clipping (f32, 0-dimensional), if the most was given
    */
-  step(learningRate: number, clipNorm?: number): Tensor | undefined {
+  step(learningRate: number, clip?: number | Tensor): Tensor | undefined {
     return noGrad(() => {
       const { betas, eps, weightDecay, decays = (_n, p) => p.ndim >= 2 } = this.#options;
       this.steps++;
       const live = [...this.#parameters].filter(([, p]) => p.grad !== null);
-      const clip =
-        clipNorm === undefined
-          ? undefined
-          : clipCoefficient(
-              live.map(([, p]) => p.grad!),
-              clipNorm,
-            );
+      const clipped = typeof clip === "number" ? this.clip(clip) : undefined;
       const moments = live.map(([name, p]) => this.#moments(name, p));
       adamwSteps_(
         live.map(([, p]) => p),
@@ -69,10 +78,10 @@ export class AdamW {
           eps,
           weightDecay: live.map(([name, p]) => (decays(name, p) ? weightDecay : 0)),
           step: this.steps,
-          gradScale: clip?.[1],
+          gradScale: clipped?.scale ?? (clip as Tensor | undefined),
         },
       );
-      return clip?.[0];
+      return clipped?.norm;
     });
   }
 

@@ -11,7 +11,8 @@ import type { AdamW } from "../nn/index.js";
 import { fromBytes, noGrad } from "../tensor/index.js";
 import { ConfigError } from "./config.js";
 
-interface TrainerState {
+/** What a checkpoint holds beside weights and the optimizer's tensors. */
+export interface TrainerState {
   /** Steps taken. */
   readonly step: number;
   /** What decides the data's order; a run goes on with the same. */

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { ConfigError, describeKeys, learningRate, parseConfig, readConfig } from "./config.js";
+import { ConfigError, describeKeys, parseConfig, readConfig } from "./config.js";
 
 const good = {
   model: { config: { model_type: "qwen3" } },
@@ -51,17 +51,5 @@ describe("readConfig", () => {
     writeFileSync(file, "steps: 3\n  model: [");
     expect(() => readConfig(file)).toThrow(/c\.yaml: .*line/s);
     rmSync(dir, { recursive: true });
-  });
-});
-
-describe("learningRate", () => {
-  it("rises, then falls to the minimum", () => {
-    const c = parseConfig({ ...good, warmup_steps: 10, learning_rate: 1, min_learning_rate: 0.1 }, "c", "/");
-    expect(learningRate(c, 0)).toBeCloseTo(0.1);
-    expect(learningRate(c, 9)).toBeCloseTo(1);
-    expect(learningRate(c, 10)).toBeCloseTo(1);
-    expect(learningRate(c, 99)).toBeCloseTo(0.1);
-    expect(learningRate({ ...c, schedule: "linear" }, 54)).toBeCloseTo(0.55, 1);
-    expect(learningRate({ ...c, schedule: "constant" }, 99)).toBe(1);
   });
 });

@@ -2,6 +2,9 @@
 export * from "./config.js";
 export * from "./data.js";
 export * from "./evaluate.js";
+export * from "./events.js";
 export * from "./progress.js";
 export * from "./run.js";
-export { TrainingError, type TrainEvent, type TrainOptions, train, trainStep } from "./trainer.js";
+export * from "./schedule.js";
+export * from "./step.js";
+export { train } from "./trainer.js";

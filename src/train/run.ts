@@ -1,7 +1,7 @@
 // The main thread's side of training: starts the worker, hands its events on, stops it when asked.
 
 import { Worker } from "node:worker_threads";
-import type { TrainEvent, TrainOptions } from "./trainer.js";
+import type { TrainEvent, TrainOptions } from "./events.js";
 
 export interface TrainingRun {
   /** Resolves when the run has ended; rejects with what went wrong. */

@@ -1,7 +1,8 @@
 // The trainer's worker: owns the chip and the model, so that the main thread stays free for signals and progress.
 
 import { parentPort, workerData } from "node:worker_threads";
-import { type TrainOptions, train } from "./trainer.js";
+import type { TrainOptions } from "./events.js";
+import { train } from "./trainer.js";
 
 const port = parentPort!;
 const stop = new AbortController();

@@ -1,0 +1,123 @@
+// From a configuration to everything that a run needs, checked: tokenizer, data, chip, model, optimizer. It trains
+// nothing and writes nothing.
+
+import { createModel, loadModel } from "../models/load.js";
+import { openModel } from "../models/open.js";
+import { characterTokenizer, type TextTokenizer } from "../models/tokenizer.js";
+import "../chips/index.js";
+import { AdamW } from "../nn/index.js";
+import { autoload, type Chip, loadChip } from "../runtime/index.js";
+import { loadOptimizer, type TrainerState } from "./checkpoint.js";
+import { ConfigError, type TrainConfig } from "./config.js";
+import {
+  type Batch,
+  DataOrder,
+  type Example,
+  makeBatch,
+  type PromptLine,
+  readExamples,
+  readPrompts,
+} from "./data.js";
+import type { Learner } from "./step.js";
+
+/** The batches of a run; which ones a step has depends on nothing but its number. */
+export interface Batches {
+  /** Sequences to learn from. */
+  readonly examples: number;
+  /** Tokens that one step computes with, padding too. */
+  readonly tokensPerStep: number;
+  /** The batches of a step (0-based). More than one: their gradients are added up. */
+  at(step: number): readonly Batch[];
+}
+
+/** A run that is ready to start. */
+export interface Setup extends Learner {
+  readonly config: TrainConfig;
+  readonly chip: Chip;
+  readonly tokenizer: TextTokenizer;
+  readonly batches: Batches;
+  /** Prompts whose answers are compared at the end. */
+  readonly prompts: readonly PromptLine[] | undefined;
+  /** Where the checkpoint that it goes on from stands; absent for a new run. */
+  readonly state: TrainerState | undefined;
+}
+
+/**
+ * Prepares a run.
+ * @param checkpoint the folder to go on from
+ * @throws ConfigError, DataError, errors of model folders and chips
+ */
+export async function setUp(config: TrainConfig, checkpoint: string | undefined): Promise<Setup> {
+  const tokenizer = tokenizerFor(config);
+  const examples = readExamples(config.data.train, tokenizer, config.sequence_length);
+  const chip = config.chip === undefined ? await autoload() : await loadChip(config.chip);
+  const device = chip.name;
+  const from = checkpoint ?? config.model.folder;
+  const model = from
+    ? loadModel(from, { device, requiresGrad: true }).model
+    : createModel(config.model.config!, { device, seed: config.seed });
+  checkTokens(tokenizer, model.config, examples);
+  const prompts =
+    config.data.evaluate === undefined
+      ? undefined
+      : readPrompts(config.data.evaluate, tokenizer, model.config.maxPositions);
+  const optimizer = new AdamW(model.namedParameters(), {
+    betas: config.betas,
+    eps: config.eps,
+    weightDecay: config.weight_decay,
+  });
+  const state = checkpoint === undefined ? undefined : loadOptimizer(checkpoint, optimizer, config);
+  const batches = paddedBatches(examples, tokenizer, config);
+  return { config, chip, tokenizer, model, optimizer, batches, prompts, state };
+}
+
+/** Batches of one shape in a seeded order, so that nothing is compiled twice. */
+function paddedBatches(
+  examples: readonly Example[],
+  tokenizer: TextTokenizer,
+  { batch_size, seed }: TrainConfig,
+): Batches {
+  const order = new DataOrder(examples.length, batch_size, seed);
+  const columns = Math.max(...examples.map((e) => e.tokens.length)) - 1;
+  const pad = tokenizer.tokenId("<pad>") ?? tokenizer.eosIds[0] ?? 0;
+  return {
+    examples: examples.length,
+    tokensPerStep: batch_size * columns,
+    at: (step) => [
+      makeBatch(
+        order.indices(step).map((i) => examples[i]!),
+        columns,
+        pad,
+      ),
+    ],
+  };
+}
+
+function tokenizerFor(config: TrainConfig): TextTokenizer {
+  const { characters, folder } = config.tokenizer;
+  if (characters !== undefined) return characterTokenizer(characters);
+  const from = folder ?? config.model.folder;
+  if (from === undefined)
+    throw new ConfigError("tokenizer: give a folder or characters, since the model starts from nothing");
+  return openModel(from).tokenizer();
+}
+
+function checkTokens(
+  tokenizer: TextTokenizer,
+  { vocabSize, maxPositions }: { vocabSize: number; maxPositions: number },
+  examples: readonly { tokens: readonly number[] }[],
+): void {
+  let most = 0;
+  let longest = 0;
+  for (const { tokens } of examples) {
+    longest = Math.max(longest, tokens.length - 1);
+    for (const t of tokens) if (t > most) most = t;
+  }
+  most = Math.max(most, ...tokenizer.eosIds);
+  if (most >= vocabSize)
+    throw new ConfigError(`the data have token ${most}, but the model's vocab_size is ${vocabSize}`);
+  if (longest > maxPositions)
+    throw new ConfigError(
+      `sequences of ${longest} tokens do not fit the model's max_position_embeddings ${maxPositions}`,
+    );
+}

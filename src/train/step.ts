@@ -1,0 +1,91 @@
+// One optimizer step in two halves: gradients, which are looked at on the host, and the update, which may then be left
+// out. What happens around steps stands in `trainer.ts`.
+
+import { takeNumber } from "../models/take.js";
+import type { LanguageModel } from "../models/transformer.js";
+import type { AdamW } from "../nn/index.js";
+import { crossEntropy, mul } from "../ops/index.js";
+import { scope } from "../runtime/index.js";
+import { type Tensor, tensor } from "../tensor/index.js";
+import { type Batch, IGNORE } from "./data.js";
+
+/** What a step computes with; the gradients stand in the parameters' `.grad`. */
+export interface Learner {
+  readonly model: LanguageModel;
+  readonly optimizer: AdamW;
+}
+
+export interface Gradients {
+  /** The mean loss of all learned targets. */
+  readonly loss: number;
+  /** The norm of all gradients together, before clipping. */
+  readonly gradNorm: number;
+  /** What all gradients are multiplied by to clip them; 0-dimensional, on the chip. The update frees it. */
+  readonly scale: Tensor;
+}
+
+/** The loss of one batch, with its graph: the mean over its learned targets. */
+export function batchLoss(model: LanguageModel, batch: Batch): Tensor {
+  const { rows, columns } = batch;
+  const device = model.device;
+  const inputs = tensor(batch.inputs, { shape: [rows, columns], device });
+  const targets = tensor(batch.targets, { shape: [rows * columns], device });
+  const logits = model.forward(inputs);
+  return crossEntropy(logits.view([rows * columns, -1]), targets, { ignoreIndex: IGNORE });
+}
+
+/**
+ * Forward and backward over the batches of one step. Batches after the first add to the gradients, each weighted by its
+ * share of the learned targets, as if all were one batch.
+ */
+export async function computeGradients(
+  { model, optimizer }: Learner,
+  batches: readonly Batch[],
+  clipNorm = Number.POSITIVE_INFINITY,
+): Promise<Gradients> {
+  const learned = batches.reduce((n, b) => n + b.learned, 0);
+  let loss = 0;
+  for (const batch of batches) {
+    const share = batches.length === 1 ? 1 : batch.learned / learned;
+    const part = scope(() => {
+      const mean = batchLoss(model, batch);
+      (share === 1 ? mean : mul(mean, share)).backward();
+      return mean.detach();
+    });
+    loss += (await takeNumber(part)) * share;
+  }
+  const { norm, scale } = scope(() => optimizer.clip(clipNorm));
+  return { loss, gradNorm: await takeNumber(norm), scale };
+}
+
+/** Changes the weights by the gradients and forgets these. */
+export function applyGradients(
+  { model, optimizer }: Learner,
+  gradients: Gradients,
+  learningRate: number,
+): void {
+  scope(() => {
+    optimizer.step(learningRate, gradients.scale);
+    model.zeroGrad();
+  });
+  gradients.scale.dispose();
+}
+
+/** Forgets gradients without an update. */
+export function dropGradients({ model }: Learner, gradients: Gradients): void {
+  scope(() => model.zeroGrad());
+  gradients.scale.dispose();
+}
+
+/** One optimizer step on a batch: the mean loss of its learned targets and the norm of the gradients. */
+export async function trainStep(
+  model: LanguageModel,
+  optimizer: AdamW,
+  batch: Batch,
+  options: { learningRate: number; clipNorm?: number | undefined },
+): Promise<{ loss: number; gradNorm: number }> {
+  const learner = { model, optimizer };
+  const gradients = await computeGradients(learner, [batch], options.clipNorm);
+  applyGradients(learner, gradients, options.learningRate);
+  return { loss: gradients.loss, gradNorm: gradients.gradNorm };
+}
