@@ -3,7 +3,7 @@
 // Formats: the block structures of ggml (Q4_0 to Q8_0: 32 elements; K types: 256 elements in 8 or 16 groups).
 
 import type { IntegerBytes } from "../parameters.js";
-import { half, roundEven, toBrain, toHalf } from "./halves.js";
+import { half, toBrain, toHalf } from "./halves.js";
 import { type BlockType, TYPES, type WrittenType } from "./types.js";
 
 interface Reader {
@@ -12,16 +12,18 @@ interface Reader {
   readonly bits: 4 | 8;
   /** Scales are halves in the file, and stay so. */
   readonly halves: boolean;
-  /** Whether groups have a zero of their own. */
-  readonly zeros: boolean;
-  /** Writes a block's integers from `e` on, its scales and zeros from `g` on. */
+  /** What is subtracted from the file's integers so that they stand around 0 and fit their bits. */
+  readonly middle: number;
+  /** Whether groups have a least element: then one is `scale * (q + middle) + least`, else `scale * q`. */
+  readonly least: boolean;
+  /** Writes a block's integers from `e` on, its scales and least elements from `g` on. */
   readonly read: (
     b: Uint8Array,
     at: number,
     q: Int8Array,
     e: number,
     s: Float32Array,
-    z: Float32Array,
+    m: Float32Array,
     g: number,
   ) => void;
 }
@@ -29,76 +31,60 @@ interface Reader {
 const u16 = (b: Uint8Array, at: number): number => b[at]! | (b[at + 1]! << 8);
 
 /** Blocks of 32: a scale, perhaps a minimum, perhaps a fifth bit for each, then the low bits. */
-const simple = (bits: 4 | 5, least: boolean): Reader => ({
-  group: 32,
-  bits: bits === 4 ? 4 : 8,
-  halves: true,
-  zeros: least,
-  read(b, at, q, e, s, z, g) {
-    const scale = half(u16(b, at));
-    s[g] = scale;
-    // Integers stand around 0, so that four bits fit.
-    const middle = bits === 4 ? 8 : 16;
-    const fifth = at + (least ? 4 : 2);
-    const low = fifth + (bits === 5 ? 4 : 0);
-    for (let i = 0; i < 16; i++) {
-      let [x, y] = [b[low + i]! & 15, b[low + i]! >> 4];
-      if (bits === 5) {
-        x |= ((b[fifth + (i >> 3)]! >> (i & 7)) & 1) << 4;
-        y |= ((b[fifth + 2 + (i >> 3)]! >> (i & 7)) & 1) << 4;
+const simple = (bits: 4 | 5, least: boolean): Reader => {
+  const middle = bits === 4 ? 8 : 16;
+  return {
+    group: 32,
+    bits: bits === 4 ? 4 : 8,
+    halves: true,
+    middle,
+    least,
+    read(b, at, q, e, s, m, g) {
+      s[g] = half(u16(b, at));
+      if (least) m[g] = half(u16(b, at + 2));
+      const fifth = at + (least ? 4 : 2);
+      const low = fifth + (bits === 5 ? 4 : 0);
+      for (let i = 0; i < 16; i++) {
+        let [x, y] = [b[low + i]! & 15, b[low + i]! >> 4];
+        if (bits === 5) {
+          x |= ((b[fifth + (i >> 3)]! >> (i & 7)) & 1) << 4;
+          y |= ((b[fifth + 2 + (i >> 3)]! >> (i & 7)) & 1) << 4;
+        }
+        q[e + i] = x - middle;
+        q[e + 16 + i] = y - middle;
       }
-      q[e + i] = x - middle;
-      q[e + 16 + i] = y - middle;
-    }
-    if (least) setZero(half(u16(b, at + 2)), scale, middle, q, e, s, z, g);
-  },
-});
-
-/** For elements `scale * q + least`, the zero of integers `q - middle`. */
-function setZero(
-  least: number,
-  scale: number,
-  middle: number,
-  q: Int8Array,
-  e: number,
-  s: Float32Array,
-  z: Float32Array,
-  g: number,
-): void {
-  if (scale !== 0) z[g] = -least / scale - middle;
-  else {
-    // All are the same: the distance of any integer from its zero is one, whatever they are written over with.
-    s[g] = least;
-    z[g] = -middle - 1;
-    q.fill(-middle, e, e + 32);
-  }
-}
+    },
+  };
+};
 
 /** Blocks of 256 in groups of 32, whose scales and minima have six bits each. */
-const superBlock = (bits: 4 | 5): Reader => ({
-  group: 32,
-  bits: bits === 4 ? 4 : 8,
-  halves: false,
-  zeros: true,
-  read(b, at, q, e, s, z, g) {
-    const d = half(u16(b, at));
-    const dMin = half(u16(b, at + 2));
-    const high = at + 16;
-    const low = high + (bits === 5 ? 32 : 0);
-    const middle = bits === 4 ? 8 : 16;
-    for (let j = 0; j < 8; j++) {
-      const [scale, least] = sixBits(b, at + 4, j);
-      const from = low + 32 * (j >> 1);
-      for (let i = 0; i < 32; i++) {
-        let x = j & 1 ? b[from + i]! >> 4 : b[from + i]! & 15;
-        if (bits === 5) x |= ((b[high + i]! >> j) & 1) << 4;
-        q[e + 32 * j + i] = x - middle;
+const superBlock = (bits: 4 | 5): Reader => {
+  const middle = bits === 4 ? 8 : 16;
+  return {
+    group: 32,
+    bits: bits === 4 ? 4 : 8,
+    halves: false,
+    middle,
+    least: true,
+    read(b, at, q, e, s, m, g) {
+      const d = half(u16(b, at));
+      const dMin = half(u16(b, at + 2));
+      const high = at + 16;
+      const low = high + (bits === 5 ? 32 : 0);
+      for (let j = 0; j < 8; j++) {
+        const [scale, least] = sixBits(b, at + 4, j);
+        const from = low + 32 * (j >> 1);
+        for (let i = 0; i < 32; i++) {
+          let x = j & 1 ? b[from + i]! >> 4 : b[from + i]! & 15;
+          if (bits === 5) x |= ((b[high + i]! >> j) & 1) << 4;
+          q[e + 32 * j + i] = x - middle;
+        }
+        s[g + j] = d * scale;
+        m[g + j] = -dMin * least;
       }
-      s[g + j] = Math.fround(d * scale);
-      setZero(-dMin * least, d * scale, middle, q, e + 32 * j, s, z, g + j);
-    }
-  },
-});
+    },
+  };
+};
 
 /** Scale and minimum `j` of eight, in twelve bytes. */
 function sixBits(b: Uint8Array, at: number, j: number): [number, number] {
@@ -118,8 +104,9 @@ const READERS: Readonly<Record<BlockType, Reader>> = {
     group: 32,
     bits: 8,
     halves: true,
-    zeros: false,
-    read(b, at, q, e, s, _z, g) {
+    middle: 0,
+    least: false,
+    read(b, at, q, e, s, _m, g) {
       s[g] = half(u16(b, at));
       for (let i = 0; i < 32; i++) q[e + i] = b[at + 2 + i]!;
     },
@@ -130,8 +117,9 @@ const READERS: Readonly<Record<BlockType, Reader>> = {
     group: 16,
     bits: 8,
     halves: false,
-    zeros: false,
-    read(b, at, q, e, s, _z, g) {
+    middle: 0,
+    least: false,
+    read(b, at, q, e, s, _m, g) {
       const d = half(u16(b, at + 208));
       for (let j = 0; j < 16; j++) s[g + j] = d * ((b[at + 192 + j]! << 24) >> 24);
       for (let n = 0; n < 2; n++)
@@ -150,30 +138,43 @@ const READERS: Readonly<Record<BlockType, Reader>> = {
 interface Unpacked {
   readonly q: Int8Array;
   readonly scales: Float32Array;
-  readonly zeros: Float32Array | undefined;
+  readonly leasts: Float32Array;
 }
 
 function unpack(type: BlockType, data: Uint8Array): Unpacked {
-  const { group, zeros, read } = READERS[type];
+  const { group, least, read } = READERS[type];
   const { block, bytes } = TYPES[type];
   const blocks = data.length / bytes;
   const q = new Int8Array(blocks * block);
   const scales = new Float32Array(q.length / group);
-  const z = new Float32Array(zeros ? scales.length : 0);
-  for (let i = 0; i < blocks; i++) read(data, i * bytes, q, i * block, scales, z, (i * block) / group);
-  return { q, scales, zeros: zeros ? z : undefined };
+  const leasts = new Float32Array(least ? scales.length : 0);
+  for (let i = 0; i < blocks; i++) read(data, i * bytes, q, i * block, scales, leasts, (i * block) / group);
+  return { q, scales, leasts };
 }
 
-/** The floats that blocks stand for. */
+/** The floats that blocks stand for, rounded as ggml's reference rounds: the product to f32, then the sum. */
 export function blockFloats(type: BlockType, data: Uint8Array): Float32Array {
-  const { q, scales, zeros } = unpack(type, data);
-  const { group } = READERS[type];
+  const { q, scales, leasts } = unpack(type, data);
+  const { group, least, middle } = READERS[type];
   const out = new Float32Array(q.length);
-  for (let i = 0; i < q.length; i++) {
-    const g = Math.floor(i / group);
-    out[i] = (q[i]! - (zeros ? zeros[g]! : 0)) * scales[g]!;
+  for (let g = 0, i = 0; g < scales.length; g++) {
+    const scale = scales[g]!;
+    if (!least) for (const end = i + group; i < end; i++) out[i] = scale * q[i]!;
+    else
+      for (const end = i + group; i < end; i++) out[i] = Math.fround(scale * (q[i]! + middle)) + leasts[g]!;
   }
   return out;
+}
+
+/** The integer (or fraction) that stands for 0 in each group. */
+function zerosOf({ q, scales, leasts }: Unpacked, { group, middle }: Reader): Float32Array {
+  return leasts.map((least, g) => {
+    if (scales[g] !== 0) return -least / scales[g]! - middle;
+    // All are the same: one step away from the zero, whatever the step.
+    scales[g] = least;
+    q.fill(-middle, g * group, (g + 1) * group);
+    return -middle - 1;
+  });
 }
 
 /** A matrix of blocks in the layout of `ops/quantized.ts`: the same integers and scales. */
@@ -183,8 +184,10 @@ export function blockIntegers(
   rows: number,
   columns: number,
 ): IntegerBytes {
-  const { q, scales, zeros } = unpack(type, data);
-  const { group, bits, halves } = READERS[type];
+  const unpacked = unpack(type, data);
+  const { q, scales } = unpacked;
+  const { group, bits, halves, least } = READERS[type];
+  const zeros = least ? zerosOf(unpacked, READERS[type]) : undefined;
   const groups = columns / group;
   const floats = (values: Float32Array, asHalves: boolean) => {
     const out = asHalves ? Uint16Array.from(values, toHalf) : values;
@@ -219,7 +222,12 @@ function nibbles(q: Int8Array, rows: number, columns: number, half: number): Uin
   return out;
 }
 
-/** Floats as a type that we write; blocks round to the nearest integer of the scale that the largest element sets. */
+const { fround } = Math;
+
+/**
+ * Floats as a type that we write; blocks round to the nearest integer of the scale that the largest element sets. Blocks of 32
+ * are rounded as ggml's reference does it, so that the files are the same.
+ */
 export function encode(type: WrittenType, x: Float32Array): Uint8Array {
   const sixteen = (f: (v: number) => number) => new Uint8Array(Uint16Array.from(x, f).buffer);
   switch (type) {
@@ -231,18 +239,20 @@ export function encode(type: WrittenType, x: Float32Array): Uint8Array {
       return sixteen(toBrain);
     case "Q8_0":
       return blocksOf(type, x, (at, out) => {
-        const d = most(x, at, 32) / 127;
+        const d = fround(most(x, at, 32) / 127);
+        const by = d === 0 ? 0 : fround(1 / d);
         setU16(out, 0, toHalf(d));
-        for (let i = 0; i < 32; i++) out[2 + i] = d === 0 ? 0 : roundEven(x[at + i]! / d);
+        for (let i = 0; i < 32; i++) out[2 + i] = roundAway(fround(x[at + i]! * by));
       });
     case "Q4_0":
       return blocksOf(type, x, (at, out) => {
         // The largest element becomes -8, whatever its sign: one more step than with 7.
         let top = 0;
         for (let i = 0; i < 32; i++) if (Math.abs(x[at + i]!) > Math.abs(top)) top = x[at + i]!;
-        const d = top === 0 ? 0 : top / -8;
+        const d = top / -8;
+        const by = d === 0 ? 0 : fround(1 / d);
         setU16(out, 0, toHalf(d));
-        const q = (v: number) => (d === 0 ? 8 : Math.min(15, Math.max(0, Math.round(v / d) + 8)));
+        const q = (v: number) => Math.min(15, Math.trunc(fround(fround(v * by) + 8.5)));
         for (let i = 0; i < 16; i++) out[2 + i] = q(x[at + i]!) | (q(x[at + 16 + i]!) << 4);
       });
     case "Q4_K":
@@ -251,6 +261,9 @@ export function encode(type: WrittenType, x: Float32Array): Uint8Array {
       return type satisfies never;
   }
 }
+
+/** To the nearest, ties away from 0. */
+const roundAway = (v: number): number => Math.sign(v) * Math.round(Math.abs(v));
 
 const most = (x: Float32Array, at: number, n: number): number => {
   let m = 0;
