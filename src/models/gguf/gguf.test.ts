@@ -150,7 +150,9 @@ describe("blocks", () => {
     ["Q4_K", 0.08],
   ] as const)("%s stays near the floats", (type, limit) => {
     expect(off(blockFloats(type, encode(type, x)), x)).toBeLessThan(limit);
-    expect([...blockFloats(type, encode(type, new Float32Array(256)))]).toEqual(new Array(256).fill(0));
+    // A scale of -0 is what ggml writes too.
+    const none = blockFloats(type, encode(type, new Float32Array(256)));
+    expect(none.every((v) => v === 0)).toBe(true);
   });
 
   it("rounds halves and bfloat16 to the nearest, ties to even", () => {
