@@ -31,6 +31,20 @@ describe("parseConfig", () => {
     [{ ...good, steps: "many" }, "c.yaml: steps: "],
     [{ ...good, model: {} }, "c.yaml: model: give either folder or config"],
     [{ ...good, betas: [0.9, 1] }, "c.yaml: betas.1"],
+    [{ ...good, evaluate_every: 5 }, "c.yaml: evaluate_every needs data.evaluate"],
+    [
+      { ...good, data: { train: "a", evaluate: "b" }, early_stopping: { patience: 2 } },
+      "c.yaml: early_stopping needs evaluate_every",
+    ],
+    [
+      { ...good, early_stopping: { patiense: 2 } },
+      'unknown key "early_stopping.patiense", did you mean "patience"?',
+    ],
+    [{ ...good, skip_spikes: { factor: 1 } }, "c.yaml: skip_spikes.factor: "],
+    [
+      { ...good, schedule: "wsd", decay_shape: "exponential" },
+      "c.yaml: decay_shape exponential needs a min_learning",
+    ],
     ["text", "c.yaml: "],
     [null, "c.yaml: "],
   ])("refuses %j", (raw, message) => {

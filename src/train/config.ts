@@ -44,9 +44,21 @@ export const trainSchema = z.strictObject({
   min_learning_rate: z.number().min(0).default(0).describe("the learning rate at the last step"),
   warmup_steps: z.number().int().min(0).default(0).describe("steps over which the learning rate rises"),
   schedule: z
-    .enum(["cosine", "linear", "constant"])
+    .enum(["cosine", "linear", "constant", "wsd"])
     .default("cosine")
-    .describe("how the learning rate falls after the warm-up"),
+    .describe(
+      "how the learning rate falls after the warm-up; wsd: it stays, and falls at the end (warm-up, stable, decay)",
+    ),
+  decay_fraction: z
+    .number()
+    .gt(0)
+    .max(1)
+    .default(0.1)
+    .describe("with wsd: the share of all steps over which the learning rate falls"),
+  decay_shape: z
+    .enum(["linear", "cosine", "sqrt", "exponential"])
+    .default("sqrt")
+    .describe("with wsd: how it falls; sqrt is 1 - sqrt(t), exponential needs a min_learning_rate"),
   betas: z
     .tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)])
     .default([0.9, 0.95])
@@ -58,9 +70,45 @@ export const trainSchema = z.strictObject({
     .default(0.1)
     .describe("AdamW's weight decay, on weights of two or more dimensions"),
   clip_grad_norm: z.number().positive().optional().describe("largest norm of all gradients together"),
+  skip_spikes: z
+    .strictObject({
+      factor: z
+        .number()
+        .gt(1)
+        .default(4)
+        .describe(
+          "a step whose loss or gradient norm is more than this many times the recent median changes nothing",
+        ),
+      window: z
+        .number()
+        .int()
+        .min(4)
+        .default(64)
+        .describe("steps that the median is taken over; none is skipped before so many are known"),
+      most_in_a_row: count.default(8).describe("skipped steps in a row that end the run"),
+    })
+    .optional()
+    .describe("leaves out the update of steps whose loss is a spike; `{}` takes the defaults"),
+  evaluate_every: count
+    .optional()
+    .describe("steps between two evaluations of the loss on data.evaluate; only at the end if absent"),
+  early_stopping: z
+    .strictObject({
+      patience: count.describe("evaluations without a better loss after which the run ends"),
+      min_delta: z.number().min(0).default(0).describe("how much lower a loss must be to count as better"),
+    })
+    .optional()
+    .describe("ends the run when the evaluation gets no better; needs evaluate_every"),
   seed: z.number().int().min(0).default(0).describe("decides the first weights and the order of the data"),
   log_every: count.default(10).describe("steps between two lines of progress in a pipe"),
   save_every: count.optional().describe("steps between two checkpoints; only at the end if absent"),
+  keep: count
+    .default(1)
+    .describe("how many of the newest checkpoints stay; the best evaluated one stays too"),
+  deterministic: z
+    .boolean()
+    .default(false)
+    .describe("nothing that was measured decides how it is computed, so that runs repeat bit for bit"),
   chip: z.string().optional().describe("the chip to train on"),
 });
 
@@ -73,10 +121,13 @@ export function describeKeys(): { key: string; description: string; fallback: st
   const visit = (type: z.ZodType, path: string[]): void => {
     let inner = type;
     let fallback: string | undefined;
+    const own = type.description;
     while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault) {
       if (inner instanceof z.ZodDefault) fallback = JSON.stringify(inner.def.defaultValue);
       inner = inner.def.innerType as z.ZodType;
     }
+    if (inner instanceof z.ZodObject && own !== undefined)
+      rows.push({ key: path.join("."), description: own, fallback });
     if (inner instanceof z.ZodObject)
       for (const [key, value] of Object.entries(inner.shape)) visit(value as z.ZodType, [...path, key]);
     else
@@ -95,7 +146,9 @@ export function describeKeys(): { key: string; description: string; fallback: st
 export function parseConfig(raw: unknown, file: string, folder: string): TrainConfig {
   const parsed = trainSchema.safeParse(raw);
   if (!parsed.success) {
-    const issue = parsed.error.issues[0]!;
+    // A mistyped key is often why another one is missing.
+    const { issues } = parsed.error;
+    const issue = issues.find((i) => i.code === "unrecognized_keys") ?? issues[0]!;
     const path = issue.path.join(".");
     if (issue.code === "unrecognized_keys") {
       const siblings = describeKeys()
@@ -109,6 +162,13 @@ export function parseConfig(raw: unknown, file: string, folder: string): TrainCo
     throw new ConfigError(`${file}: ${path ? `${path}: ` : ""}${issue.message}`);
   }
   const c = parsed.data;
+  const needs = (key: string, given: unknown, other: string, there: unknown) => {
+    if (given !== undefined && there === undefined) throw new ConfigError(`${file}: ${key} needs ${other}`);
+  };
+  needs("evaluate_every", c.evaluate_every, "data.evaluate", c.data.evaluate);
+  needs("early_stopping", c.early_stopping, "evaluate_every", c.evaluate_every);
+  if (c.schedule === "wsd" && c.decay_shape === "exponential" && c.min_learning_rate === 0)
+    throw new ConfigError(`${file}: decay_shape exponential needs a min_learning_rate above 0`);
   const absolute = (p: string | undefined) => (p === undefined ? undefined : resolve(folder, p));
   return {
     ...c,
