@@ -194,7 +194,7 @@ type ConvTranspose = (
   groups?: number,
   dilation?: List | number,
 ) => Tensor;
-function convTranspose(rank: 1 | 2): Operator<ConvTranspose> {
+function convTranspose(rank: 1 | 2 | 3): Operator<ConvTranspose> {
   const op = `conv_transpose${rank}d`;
   return operator({
     schema: `${op}(Tensor input, Tensor weight, Tensor? bias=None, int[${rank}] stride=1, int[${rank}] padding=0, int[${rank}] output_padding=0, int groups=1, int[${rank}] dilation=1) -> Tensor`,
@@ -277,3 +277,5 @@ export const im2col: Operator<
   stage: "stable",
   summary: "Windows of images as columns",
 });
+/** The transpose of {@link conv3d}. PyTorch: `F.conv_transpose3d`. */
+export const convTranspose3d: Operator<ConvTranspose> = convTranspose(3);

@@ -42,6 +42,7 @@ for (const { name, title, missing } of testedChips)
       ["rows with a column to repeat", () => [range([40, 300]), range([40, 1]).expand([40, 300])]],
       ["long rows of a larger tensor", () => [range([9, 5000]).narrow(1, 1, 4500), range([9, 4500])]],
       ["every other element", () => [range([10000]).slice(0, 0, 10000, 2), range([5000])]],
+      ["every other element, beside whole ones", () => [range([5000]), range([10000]).slice(0, 0, 10000, 2)]],
       ["three dimensions, turned", () => [range([20, 30, 17]).permute(2, 0, 1), range([17, 20, 30])]],
       ["whole tiles, turned", () => [range([192, 128]).permute(1, 0), range([128, 192])]],
       ["turned on both sides", () => [range([70, 150]).permute(1, 0), range([70, 150]).permute(1, 0)]],

@@ -189,7 +189,10 @@ export class PointwiseKernel {
   private flatSteps(): boolean {
     for (let k = 0; k < operands.length; k++) {
       const s = walk.rank === 0 ? 0 : walk.strides[k]![0]!;
-      if (s !== 0 && s !== 1) return false;
+      if (s !== 0 && s !== 1) {
+        steps.length = 0;
+        return false;
+      }
       // One element: there are no strides; take the variant of contiguous tensors.
       steps.push(walk.rank === 0 || s === 1 ? "unit" : "zero");
     }
