@@ -7,6 +7,7 @@ import type { GroupedAttentionConfig, LatentAttentionConfig, ModelConfig } from 
 import type { KvCache } from "./kv-cache.js";
 import type { PagedStep } from "./paged-cache.js";
 import type { RopeTables } from "./rope.js";
+import { recomputed, type Training } from "./training.js";
 
 /** Where the tokens of a call stand, and what came before them. */
 export interface Place {
@@ -18,6 +19,8 @@ export interface Place {
   readonly causal: boolean;
   /** Bool `[batch, 1, 1, tokens]`: false hides a token from all (padding). */
   readonly mask: Tensor | undefined;
+  /** Absent where nothing is trained. */
+  readonly training: Training | undefined;
 }
 
 export interface Attention extends Module {
@@ -49,9 +52,12 @@ function attend(
 ): Tensor {
   if (place.step) return place.step.attend(layer, q, k, v, options);
   const [keys, values] = place.cache ? place.cache.append(layer, k, v) : [k, v];
+  const { training } = place;
   return flashAttention(q, keys, values, {
     isCausal: place.causal,
     attnMask: place.mask ?? null,
+    dropoutP: training?.dropout?.attention ?? 0,
+    generator: training?.generator ?? null,
     ...options,
   });
 }
@@ -88,13 +94,14 @@ export class GroupedAttention extends Module implements Attention {
   }
 
   forward(x: Tensor, place: Place): Tensor {
-    const { windows } = this.#config;
-    const [q, fresh, freshV] = this.#project(x);
-    const k = turned(this.kNorm?.forward(fresh) ?? fresh, place);
-    const window = windows[this.#layer];
-    const y = attend(place, this.#layer, turned(this.qNorm?.forward(q) ?? q, place), k, freshV, {
-      ...(window === undefined ? {} : { window: [window - 1, place.causal ? 0 : window - 1] }),
-    });
+    const window = this.#config.windows[this.#layer];
+    const core = (q: Tensor, k: Tensor, v: Tensor): Tensor => {
+      const turnedK = turned(this.kNorm?.forward(k) ?? k, place);
+      return attend(place, this.#layer, turned(this.qNorm?.forward(q) ?? q, place), turnedK, v, {
+        ...(window === undefined ? {} : { window: [window - 1, place.causal ? 0 : window - 1] }),
+      });
+    };
+    const y = recomputed(place.training, "selective", core, this.#project(x));
     return this.oProj.forward(joinHeads(y));
   }
 
@@ -158,15 +165,24 @@ export class LatentAttention extends Module implements Attention {
     const queries = this.qProj
       ? this.qProj.forward(x)
       : this.qBProj!.forward(this.qALayernorm!.forward(this.qAProj!.forward(x)));
-    const q = splitHeads(queries, heads, plainDim + ropeDim);
     const down = this.kvAProjWithMqa.forward(x);
     const up = this.kvBProj.forward(this.kvALayernorm.forward(down.narrow(-1, 0, kvRank)));
-    const kv = splitHeads(up, heads, plainDim + valueDim);
-    const position = this.#turn(splitHeads(down.narrow(-1, kvRank, ropeDim).contiguous(), 1, ropeDim), place);
-    const k = cat([kv.narrow(-1, 0, plainDim), position.expand([-1, heads, -1, -1])], -1);
-    const v = kv.narrow(-1, plainDim, valueDim);
-    const turnedQ = cat([q.narrow(-1, 0, plainDim), this.#turn(q.narrow(-1, plainDim, ropeDim), place)], -1);
-    const y = attend(place, this.#layer, turnedQ, k, v, { scale: this.#scale });
+    const core = (queries: Tensor, down: Tensor, up: Tensor): Tensor => {
+      const q = splitHeads(queries, heads, plainDim + ropeDim);
+      const kv = splitHeads(up, heads, plainDim + valueDim);
+      const position = this.#turn(
+        splitHeads(down.narrow(-1, kvRank, ropeDim).contiguous(), 1, ropeDim),
+        place,
+      );
+      const k = cat([kv.narrow(-1, 0, plainDim), position.expand([-1, heads, -1, -1])], -1);
+      const v = kv.narrow(-1, plainDim, valueDim);
+      const turnedQ = cat(
+        [q.narrow(-1, 0, plainDim), this.#turn(q.narrow(-1, plainDim, ropeDim), place)],
+        -1,
+      );
+      return attend(place, this.#layer, turnedQ, k, v, { scale: this.#scale });
+    };
+    const y = recomputed(place.training, "selective", core, [queries, down, up]);
     return this.oProj.forward(joinHeads(y));
   }
 

@@ -152,20 +152,22 @@ function buildModel(
  */
 export function createModel(
   raw: Readonly<Record<string, unknown>>,
-  options: { device: string; seed: number },
+  options: { device: string; seed: number; dtype?: ModelDType },
 ): LanguageModel {
   const file = "model.config";
   // Training has one loss, the next token's.
   const config: ModelConfig = { ...familyOf(raw, file).parse(raw, file), predictLayers: 0 };
   const generator = new Generator(options.seed);
   const { device } = options;
+  const { dtype = "f32" } = options;
   return new LanguageModel(config, (_name, shape, init) => {
-    const t =
-      init === "ones"
-        ? ones(shape, { dtype: "f32", device })
-        : init === "zeros"
-          ? zeros(shape, { dtype: "f32", device })
-          : normal(0, config.initializerRange, shape, { generator, dtype: "f32", device });
+    if (init === "ones") return ones(shape, { dtype, device }).requiresGrad_();
+    if (init === "zeros") return zeros(shape, { dtype, device }).requiresGrad_();
+    // Drawn in f32, so that the same seed gives the same weights, rounded.
+    const drawn = normal(0, config.initializerRange, shape, { generator, dtype: "f32", device });
+    if (dtype === "f32") return drawn.requiresGrad_();
+    const t = callOperator("_to_copy", drawn, { dtype }) as Tensor;
+    drawn.dispose();
     return t.requiresGrad_();
   });
 }

@@ -11,6 +11,7 @@ import { KvCache } from "./kv-cache.js";
 import { makeMlp, type Mlp } from "./mlp.js";
 import { PagedCache, type PagedCacheShape, type PagedStep } from "./paged-cache.js";
 import { Rope } from "./rope.js";
+import { dropped, recomputed, type Training } from "./training.js";
 
 const castTo = (t: Tensor, dtype: DType | undefined): Tensor =>
   dtype === undefined || t.dtype === dtype ? t : (callOperator("_to_copy", t, { dtype }) as Tensor);
@@ -44,12 +45,24 @@ class Layer extends Module {
   }
 
   forward(x: Tensor, place: Place): Tensor {
+    return recomputed(place.training, "full", (h) => this.#forward(h, place), [x]);
+  }
+
+  #forward(x: Tensor, place: Place): Tensor {
+    const { training } = place;
+    const attention = (h: Tensor) => dropped(this.selfAttn.forward(h, place), "residual", training);
+    const mlp = (h: Tensor) =>
+      dropped(
+        recomputed(training, "selective", (m) => this.mlp.forward(m), [h]),
+        "residual",
+        training,
+      );
     if (this.#place === "post") {
-      const h = this.inputLayernorm.forward(add(x, this.selfAttn.forward(x, place)));
-      return this.postAttentionLayernorm.forward(add(h, this.mlp.forward(h)));
+      const h = this.inputLayernorm.forward(add(x, attention(x)));
+      return this.postAttentionLayernorm.forward(add(h, mlp(h)));
     }
-    const h = add(x, this.selfAttn.forward(this.inputLayernorm.forward(x), place));
-    return add(h, this.mlp.forward(this.postAttentionLayernorm.forward(h)));
+    const h = add(x, attention(this.inputLayernorm.forward(x)));
+    return add(h, mlp(this.postAttentionLayernorm.forward(h)));
   }
 }
 
@@ -89,7 +102,7 @@ class Stack extends Module {
   }
 
   forward(ids: Tensor, at: Tensor | number, place: Place, dtype: DType | undefined): Tensor {
-    let x = this.embed(ids, at, dtype);
+    let x = dropped(this.embed(ids, at, dtype), "embedding", place.training);
     for (const layer of this.layers) x = layer.forward(x, place);
     return x;
   }
@@ -126,6 +139,8 @@ export interface ForwardOptions {
   readonly cache?: KvCache;
   /** Bool `[batch, tokens]`: false hides padding from all tokens. */
   readonly mask?: Tensor;
+  /** For training: dropout, and what the backward pass computes again. */
+  readonly training?: Training | undefined;
 }
 
 /**
@@ -208,6 +223,7 @@ export class LanguageModel extends Module {
       step,
       causal: this.config.causal,
       mask: undefined,
+      training: undefined,
     };
     const x = this.model.forward(step.ids, step.positions, place, this.#activations);
     const last = indexSelect(x.squeeze(0), 0, step.last);
@@ -277,13 +293,14 @@ export class LanguageModel extends Module {
     return x;
   }
 
-  #place(past: number, tokens: number, { cache, mask }: ForwardOptions): Place {
+  #place(past: number, tokens: number, { cache, mask, training }: ForwardOptions): Place {
     return {
       rope: this.#rope?.at(past, tokens),
       cache,
       step: undefined,
       causal: this.config.causal,
       mask: mask?.unsqueeze(1).unsqueeze(1),
+      training,
     };
   }
 

@@ -1,7 +1,7 @@
 // AdamW (Loshchilov and Hutter, 2019) and the clipping of gradients, as PyTorch computes them.
 
 import { adamwSteps_, clipCoefficient, zerosLike } from "../ops/index.js";
-import { keep, noGrad, type Tensor } from "../tensor/index.js";
+import { callOperator, keep, noGrad, type Tensor } from "../tensor/index.js";
 
 export interface AdamWOptions {
   readonly betas: readonly [number, number];
@@ -10,6 +10,11 @@ export interface AdamWOptions {
   readonly weightDecay: number;
   /** By default those of two or more dimensions; PyTorch's own default is all. */
   readonly decays?: (name: string, parameter: Tensor) => boolean;
+  /**
+   * Keeps an f32 copy of every parameter of a half type, which the updates go to; the parameter is its rounding
+   * (Micikevicius et al., 2018, "Mixed precision training"). Its gradients are added up in f32 too.
+   */
+  readonly masterWeights?: boolean;
 }
 
 /** How gradients are clipped: their common norm before it, and what they are multiplied by; 0-dimensional f32. */
@@ -18,9 +23,13 @@ export interface Clip {
   readonly scale: Tensor;
 }
 
+const isHalf = (p: Tensor): boolean => p.dtype === "bf16" || p.dtype === "f16";
+
 interface Moments {
   readonly m: Tensor;
   readonly v: Tensor;
+  /** The parameter in f32, where it is of a half type and master weights are kept. */
+  readonly master: Tensor | undefined;
 }
 
 /**
@@ -42,6 +51,7 @@ export class AdamW {
   constructor(parameters: ReadonlyMap<string, Tensor>, options: AdamWOptions) {
     this.#parameters = parameters;
     this.#options = options;
+    if (options.masterWeights) for (const p of parameters.values()) if (isHalf(p)) p.gradDType = "f32";
   }
 
   /** How to scale all gradients so that their common norm is at most `maxNorm`; changes nothing. */
@@ -67,7 +77,7 @@ export class AdamW {
       const clipped = typeof clip === "number" ? this.clip(clip) : undefined;
       const moments = live.map(([name, p]) => this.#moments(name, p));
       adamwSteps_(
-        live.map(([, p]) => p),
+        live.map(([, p], i) => moments[i]!.master ?? p),
         live.map(([, p]) => p.grad!),
         moments.map(({ m }) => m),
         moments.map(({ v }) => v),
@@ -81,6 +91,10 @@ export class AdamW {
           gradScale: clipped?.scale ?? (clip as Tensor | undefined),
         },
       );
+      live.forEach(([, p], i) => {
+        const { master } = moments[i]!;
+        if (master) p.copy_(master);
+      });
       return clipped?.norm;
     });
   }
@@ -88,29 +102,32 @@ export class AdamW {
   #moments(name: string, p: Tensor): Moments {
     let s = this.#state.get(name);
     if (!s) {
-      s = { m: keep(zerosLike(p, { dtype: "f32" })), v: keep(zerosLike(p, { dtype: "f32" })) };
+      const zeros = () => keep(zerosLike(p, { dtype: "f32" }));
+      const copied = this.#options.masterWeights === true && isHalf(p);
+      const master = copied
+        ? keep(callOperator("_to_copy", p.detach(), { dtype: "f32" }) as Tensor)
+        : undefined;
+      s = { m: zeros(), v: zeros(), master };
       this.#state.set(name, s);
     }
     return s;
   }
 
-  /** The optimizer's tensors by name (`exp_avg.NAME`, `exp_avg_sq.NAME`), for checkpoints. */
+  /** The optimizer's tensors by name (`exp_avg.NAME`, `exp_avg_sq.NAME`, `master.NAME`), for checkpoints. */
   stateTensors(): Map<string, Tensor> {
     const out = new Map<string, Tensor>();
     for (const [name, p] of this.#parameters) {
-      const { m, v } = this.#moments(name, p);
+      const { m, v, master } = this.#moments(name, p);
       out.set(`exp_avg.${name}`, m);
       out.set(`exp_avg_sq.${name}`, v);
+      if (master) out.set(`master.${name}`, master);
     }
     return out;
   }
 
   /** Frees the optimizer's memory. */
   dispose(): void {
-    for (const { m, v } of this.#state.values()) {
-      m.dispose();
-      v.dispose();
-    }
+    for (const { m, v, master } of this.#state.values()) for (const t of [m, v, master]) t?.dispose();
     this.#state.clear();
   }
 }

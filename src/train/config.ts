@@ -6,6 +6,7 @@ import { dirname, resolve } from "node:path";
 import { parseDocument } from "yaml";
 import { z } from "zod";
 import { didYouMean } from "../compiler/nearest.js";
+import { RECOMPUTE } from "../models/training.js";
 
 /** A configuration that cannot be used; the message names the file and the key. */
 export class ConfigError extends Error {
@@ -13,6 +14,7 @@ export class ConfigError extends Error {
 }
 
 const count = z.number().int().positive();
+const rate = z.number().min(0).lt(1);
 
 export const trainSchema = z.strictObject({
   model: z
@@ -40,6 +42,32 @@ export const trainSchema = z.strictObject({
   sequence_length: count
     .default(128)
     .describe("longest sequence in tokens; plain text is cut into pieces of this length"),
+  accumulate: count
+    .default(1)
+    .describe(
+      "parts that a step's sequences are computed in, to save memory; gradients are the whole batch's",
+    ),
+  dtype: z
+    .enum(["f32", "bf16"])
+    .optional()
+    .describe("dtype of weights and activations; that of the model's files, or f32, if absent"),
+  master_weights: z
+    .enum(["f32", "none"])
+    .default("f32")
+    .describe("whether bf16 weights have f32 copies that the updates go to, and f32 gradients"),
+  recompute: z
+    .enum(RECOMPUTE)
+    .default("none")
+    .describe(
+      "what is computed again in the backward pass instead of kept: attention and MLPs (selective), or layers (full)",
+    ),
+  dropout: z
+    .strictObject({
+      attention: rate.default(0).describe("share of attention weights dropped while training"),
+      residual: rate.default(0).describe("share dropped of what attention and MLPs add to hidden states"),
+      embedding: rate.default(0).describe("share of the embeddings' elements dropped"),
+    })
+    .default({ attention: 0, residual: 0, embedding: 0 }),
   learning_rate: z.number().positive().default(1e-3).describe("the highest learning rate"),
   min_learning_rate: z.number().min(0).default(0).describe("the learning rate at the last step"),
   warmup_steps: z.number().int().min(0).default(0).describe("steps over which the learning rate rises"),

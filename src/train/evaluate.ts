@@ -7,7 +7,7 @@ import type { TextTokenizer } from "../models/tokenizer.js";
 import { argmax } from "../ops/index.js";
 import { scope } from "../runtime/index.js";
 import { noGrad, tensor } from "../tensor/index.js";
-import type { PromptLine } from "./data.js";
+import type { PromptLine } from "./data/index.js";
 
 export interface ExactResult {
   readonly total: number;

@@ -1,6 +1,6 @@
 // Training: configuration, data, the loop, checkpoints and progress.
 export * from "./config.js";
-export * from "./data.js";
+export * from "./data/index.js";
 export * from "./evaluate.js";
 export * from "./events.js";
 export * from "./progress.js";

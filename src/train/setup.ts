@@ -5,6 +5,7 @@ import { createModel, loadModel } from "../models/load.js";
 import { openModel } from "../models/open.js";
 import { characterTokenizer, type TextTokenizer } from "../models/tokenizer.js";
 import "../chips/index.js";
+import type { Training } from "../models/training.js";
 import { AdamW } from "../nn/index.js";
 import { autoload, type Chip, loadChip } from "../runtime/index.js";
 import { loadOptimizer, type TrainerState } from "./checkpoint.js";
@@ -17,7 +18,9 @@ import {
   type PromptLine,
   readExamples,
   readPrompts,
-} from "./data.js";
+  splitBatch,
+} from "./data/index.js";
+import { StepRandom } from "./random.js";
 import type { Learner } from "./step.js";
 
 /** The batches of a run; which ones a step has depends on nothing but its number. */
@@ -36,6 +39,8 @@ export interface Setup extends Learner {
   readonly chip: Chip;
   readonly tokenizer: TextTokenizer;
   readonly batches: Batches;
+  /** How the forward pass of a step (0-based) is for training. */
+  readonly training: (step: number) => Training;
   /** Prompts whose answers are compared at the end. */
   readonly prompts: readonly PromptLine[] | undefined;
   /** Where the checkpoint that it goes on from stands; absent for a new run. */
@@ -54,8 +59,8 @@ export async function setUp(config: TrainConfig, checkpoint: string | undefined)
   const device = chip.name;
   const from = checkpoint ?? config.model.folder;
   const model = from
-    ? loadModel(from, { device, requiresGrad: true }).model
-    : createModel(config.model.config!, { device, seed: config.seed });
+    ? loadModel(from, { device, requiresGrad: true, dtype: config.dtype }).model
+    : createModel(config.model.config!, { device, seed: config.seed, dtype: config.dtype ?? "f32" });
   checkTokens(tokenizer, model.config, examples);
   const prompts =
     config.data.evaluate === undefined
@@ -65,31 +70,42 @@ export async function setUp(config: TrainConfig, checkpoint: string | undefined)
     betas: config.betas,
     eps: config.eps,
     weightDecay: config.weight_decay,
+    masterWeights: config.master_weights === "f32",
   });
   const state = checkpoint === undefined ? undefined : loadOptimizer(checkpoint, optimizer, config);
   const batches = paddedBatches(examples, tokenizer, config);
-  return { config, chip, tokenizer, model, optimizer, batches, prompts, state };
+  const random = new StepRandom(config.seed);
+  const training = (step: number): Training => ({
+    dropout: config.dropout,
+    recompute: config.recompute,
+    generator: random.at(step),
+  });
+  return { config, chip, tokenizer, model, optimizer, batches, training, prompts, state };
 }
 
 /** Batches of one shape in a seeded order, so that nothing is compiled twice. */
 function paddedBatches(
   examples: readonly Example[],
   tokenizer: TextTokenizer,
-  { batch_size, seed }: TrainConfig,
+  { batch_size, accumulate, seed }: TrainConfig,
 ): Batches {
+  if (batch_size % accumulate !== 0)
+    throw new ConfigError(`batch_size ${batch_size} is not a multiple of accumulate ${accumulate}`);
   const order = new DataOrder(examples.length, batch_size, seed);
   const columns = Math.max(...examples.map((e) => e.tokens.length)) - 1;
   const pad = tokenizer.tokenId("<pad>") ?? tokenizer.eosIds[0] ?? 0;
   return {
     examples: examples.length,
     tokensPerStep: batch_size * columns,
-    at: (step) => [
-      makeBatch(
-        order.indices(step).map((i) => examples[i]!),
-        columns,
-        pad,
+    at: (step) =>
+      splitBatch(
+        makeBatch(
+          order.indices(step).map((i) => examples[i]!),
+          columns,
+          pad,
+        ),
+        accumulate,
       ),
-    ],
   };
 }
 

@@ -2,12 +2,13 @@
 // out. What happens around steps stands in `trainer.ts`.
 
 import { takeNumber } from "../models/take.js";
+import type { Training } from "../models/training.js";
 import type { LanguageModel } from "../models/transformer.js";
 import type { AdamW } from "../nn/index.js";
-import { crossEntropy, mul } from "../ops/index.js";
+import { crossEntropyRows, mul, sum } from "../ops/index.js";
 import { scope } from "../runtime/index.js";
 import { type Tensor, tensor } from "../tensor/index.js";
-import { type Batch, IGNORE } from "./data.js";
+import { type Batch, IGNORE, splitBatch } from "./data/index.js";
 
 /** What a step computes with; the gradients stand in the parameters' `.grad`. */
 export interface Learner {
@@ -24,14 +25,15 @@ export interface Gradients {
   readonly scale: Tensor;
 }
 
-/** The loss of one batch, with its graph: the mean over its learned targets. */
-export function batchLoss(model: LanguageModel, batch: Batch): Tensor {
+/** The loss of one batch, with its graph: the mean over its learned targets, in f32. */
+export function batchLoss(model: LanguageModel, batch: Batch, training?: Training): Tensor {
   const { rows, columns } = batch;
   const device = model.device;
   const inputs = tensor(batch.inputs, { shape: [rows, columns], device });
   const targets = tensor(batch.targets, { shape: [rows * columns], device });
-  const logits = model.forward(inputs);
-  return crossEntropy(logits.view([rows * columns, -1]), targets, { ignoreIndex: IGNORE });
+  const logits = model.forward(inputs, { training });
+  const [losses] = crossEntropyRows(logits.view([rows * columns, -1]), targets, IGNORE);
+  return mul(sum(losses), 1 / Math.max(1, batch.learned));
 }
 
 /**
@@ -42,13 +44,14 @@ export async function computeGradients(
   { model, optimizer }: Learner,
   batches: readonly Batch[],
   clipNorm = Number.POSITIVE_INFINITY,
+  training?: Training,
 ): Promise<Gradients> {
   const learned = batches.reduce((n, b) => n + b.learned, 0);
   let loss = 0;
   for (const batch of batches) {
-    const share = batches.length === 1 ? 1 : batch.learned / learned;
+    const share = batches.length === 1 ? 1 : batch.learned / Math.max(1, learned);
     const part = scope(() => {
-      const mean = batchLoss(model, batch);
+      const mean = batchLoss(model, batch, training);
       (share === 1 ? mean : mul(mean, share)).backward();
       return mean.detach();
     });
@@ -82,10 +85,20 @@ export async function trainStep(
   model: LanguageModel,
   optimizer: AdamW,
   batch: Batch,
-  options: { learningRate: number; clipNorm?: number | undefined },
+  options: {
+    learningRate: number;
+    clipNorm?: number | undefined;
+    accumulate?: number;
+    training?: Training | undefined;
+  },
 ): Promise<{ loss: number; gradNorm: number }> {
   const learner = { model, optimizer };
-  const gradients = await computeGradients(learner, [batch], options.clipNorm);
+  const gradients = await computeGradients(
+    learner,
+    splitBatch(batch, options.accumulate ?? 1),
+    options.clipNorm,
+    options.training,
+  );
   applyGradients(learner, gradients, options.learningRate);
   return { loss: gradients.loss, gradNorm: gradients.gradNorm };
 }

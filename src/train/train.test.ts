@@ -228,6 +228,7 @@ describe("what cannot be trained", () => {
       { tokenizer: { characters: "0123456789+" } },
       /sums\.jsonl:1: the tokenizer has no token for "="/,
     ],
+    ["unequal parts", { accumulate: 3 }, /batch_size 16 is not a multiple of accumulate 3/],
     ["no tokenizer", { tokenizer: {} }, /tokenizer: give a folder or characters/],
     [
       "a wrong model",

@@ -104,7 +104,7 @@ class Loop {
   }
 
   async #oneStep(): Promise<StepRecord> {
-    const { config, chip, batches } = this.#setup;
+    const { config, chip, batches, training } = this.#setup;
     this.#pace.restart();
     resetPeakMemory(chip);
     const rate = learningRate(config, this.#step);
@@ -112,6 +112,7 @@ class Loop {
       this.#setup,
       batches.at(this.#step),
       config.clip_grad_norm ?? Number.POSITIVE_INFINITY,
+      training(this.#step),
     );
     const { loss, gradNorm } = gradients;
     this.#checkFinite("loss", loss, () => dropGradients(this.#setup, gradients));

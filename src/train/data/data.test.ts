@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { characterTokenizer } from "../models/tokenizer.js";
-import { DataOrder, hostRandom, IGNORE, makeBatch, readExamples, readPrompts, shuffle } from "./data.js";
+import { characterTokenizer } from "../../models/tokenizer.js";
+import { DataOrder, hostRandom, IGNORE, makeBatch, readExamples, readPrompts, shuffle } from "./index.js";
 
 const dir = mkdtempSync(join(tmpdir(), "vexil-data-"));
 afterAll(() => rmSync(dir, { recursive: true }));

@@ -1,7 +1,7 @@
 // Training data: files to token sequences, sequences to padded batches in a seeded order. Makes no tensors.
 
 import { readFileSync } from "node:fs";
-import { type TextTokenizer, TokenizerError } from "../models/tokenizer.js";
+import { type TextTokenizer, TokenizerError } from "../../models/tokenizer.js";
 
 /** A data file that cannot be used; the message names the file and the line. */
 export class DataError extends Error {
@@ -153,6 +153,19 @@ export function makeBatch(examples: readonly Example[], columns: number, pad: nu
     }
   });
   return { rows: examples.length, columns, inputs, targets, learned };
+}
+
+/** A batch in parts of equally many rows. @throws RangeError where they do not fall into so many */
+export function splitBatch(batch: Batch, parts: number): Batch[] {
+  const rows = batch.rows / parts;
+  if (!Number.isInteger(rows))
+    throw new RangeError(`a batch of ${batch.rows} sequences does not fall into ${parts} equal parts`);
+  return Array.from({ length: parts }, (_, i) => {
+    const [from, to] = [i * rows * batch.columns, (i + 1) * rows * batch.columns];
+    const targets = batch.targets.subarray(from, to);
+    const learned = targets.reduce((n, t) => n + (t === BigInt(IGNORE) ? 0 : 1), 0);
+    return { rows, columns: batch.columns, inputs: batch.inputs.subarray(from, to), targets, learned };
+  });
 }
 
 /** A small seeded generator for host-side choices (splitmix32); tensors have their own. */
