@@ -1,7 +1,7 @@
 // Compiles src/ to dist/ with the TypeScript compiler; incremental, so a second build takes a moment. Then writes down a
 // hash of what compiles kernels, by which caches on disk tell one build from another, and puts what Node loads through
 // the package's entries together into few files: Node takes about a millisecond for each of some two hundred modules.
-// Bundlers of pages take the modules as they are.
+// Bundlers of pages take the modules as they are. Last comes the chat page of `vexil serve`, from web/chat.
 
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -10,6 +10,7 @@ import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { build as buildPage } from "vite";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
@@ -32,7 +33,7 @@ writeFileSync(join(root, "dist/compiler.stamp"), stamp);
 /** What somebody loads by name: the package's entries, its command, its workers. */
 const ENTRIES = ["index", "nn/index", "models/index", "train/index", "serve/index", "compiler/index", "runtime/index", "cli/main", "train/worker", "serve/worker"]; // biome-ignore format: a list
 /** Modules that look for files beside themselves. */
-const PLACED = /[/\\]dist[/\\](?:runtime[/\\]version|serve[/\\]worker-engine|train[/\\]run)\.js$/;
+const PLACED = /[/\\]dist[/\\](?:runtime[/\\]version|serve[/\\](?:worker-engine|page)|train[/\\]run)\.js$/;
 
 const folder = join(root, "dist/node");
 rmSync(folder, { recursive: true, force: true });
@@ -69,3 +70,9 @@ await build({
   ],
 });
 writeFileSync(join(folder, "compiler.stamp"), stamp);
+
+await buildPage({
+  configFile: join(root, "web/chat/vite.config.js"),
+  root: join(root, "web/chat"),
+  logLevel: "warn",
+});

@@ -2,7 +2,7 @@
 // runs its command, bundles a page with Vite (minified) and runs DESIGN's softmax kernel from that bundle in a
 // real Chromium, with one thread and, when the page is cross-origin isolated, with all.
 
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import {
   cpSync,
   existsSync,
@@ -72,6 +72,39 @@ for (const sub of Object.keys(
 step("npx vexil chips");
 process.stdout.write(run("npx", ["--no-install", "vexil", "chips"]).replace(/^/gm, "  "));
 
+step("vexil serve shows its page");
+const command = join(work, "node_modules/vexil/dist/node/cli/main.js");
+const fixture = join(root, "test/fixtures/models/qwen3");
+const serving = spawn(process.execPath, [command, "serve", fixture, "--port", "0", "--chip", "wasm"], {
+  cwd: work,
+  stdio: ["ignore", "ignore", "pipe"],
+});
+try {
+  const address = await new Promise((found, lost) => {
+    let said = "";
+    serving.stderr.setEncoding("utf8").on("data", (text) => {
+      said += text;
+      const match = /listening on (http:\S+)/.exec(said);
+      if (match) found(match[1]);
+    });
+    serving.on("close", () => lost(new Error(`the server ended: ${said}`)));
+  });
+  const index = await fetch(address);
+  const paths = [...(await index.text()).matchAll(/(?:src|href)="(\/[^"]+)"/g)].map((m) => m[1]);
+  const sizes = await Promise.all(
+    paths.map(async (path) => {
+      const response = await fetch(address + path);
+      if (!response.ok) throw new Error(`${path}: status ${response.status}`);
+      return (await response.arrayBuffer()).byteLength;
+    }),
+  );
+  if (!index.headers.get("content-security-policy") || sizes.length < 3)
+    throw new Error("the page is not complete");
+  console.log(`  ${sizes.length} files, ${(sizes.reduce((a, b) => a + b, 0) / 1024).toFixed(0)} KiB`);
+} finally {
+  serving.kill("SIGINT");
+}
+
 step("type-check a program that uses it");
 writeFileSync(
   join(work, "types.ts"),
@@ -107,7 +140,7 @@ const toy = join(work, "node_modules/vexil-toy-chip");
 for (const part of ["package.json", "tsconfig.json", "src"])
   cpSync(join(root, "examples/toy-chip", part), join(toy, part), { recursive: true });
 run(process.execPath, [createRequire(import.meta.url).resolve("typescript/bin/tsc"), "-p", toy]);
-const vexil = ["--import", "vexil-toy-chip/register", join(work, "node_modules/vexil/dist/node/cli/main.js")];
+const vexil = ["--import", "vexil-toy-chip/register", command];
 const sample = join(root, "test/fixtures/opinfo/sample");
 const verdict = run("node", [...vexil, "conformance", "opinfo", sample, "--chip", "toy", "--sample", "1"]);
 console.log(`  ${verdict.trimEnd().split("\n").at(-1)}`);

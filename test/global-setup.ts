@@ -14,7 +14,7 @@ const usesBuild = (file: string): boolean => /from "[^"]*\/built\.js"/.test(read
 
 function newest(folder: string): number {
   const files = readdirSync(folder, { recursive: true, encoding: "utf8" });
-  const sources = files.filter((f) => f.endsWith(".ts") && !f.endsWith(".test.ts"));
+  const sources = files.filter((f) => /\.(ts|js|css|html|svg)$/.test(f) && !f.endsWith(".test.ts"));
   return Math.max(...sources.map((f) => statSync(join(folder, f)).mtimeMs));
 }
 
@@ -23,7 +23,7 @@ export default async function setup(project: TestProject): Promise<void> {
   const words = process.argv.slice(2).filter((w) => !w.startsWith("-") && w !== "run");
   const { testFiles } = await project.globTestFiles(words);
   if (!(testFiles.length ? testFiles : (await project.globTestFiles()).testFiles).some(usesBuild)) return;
-  const changed = newest(join(root, "src"));
+  const changed = Math.max(newest(join(root, "src")), newest(join(root, "web")));
   if (existsSync(stamp) && Number(readFileSync(stamp, "utf8")) >= changed) return;
   const run = spawnSync(process.execPath, [join(root, "scripts/build.mjs")], { cwd: root, encoding: "utf8" });
   if (!existsSync(join(root, "dist/node/cli/main.js")))

@@ -7,6 +7,7 @@ import { type Engine, RequestError } from "./api.js";
 import { Gate, requireKey } from "./gate.js";
 import { answer, type Asked, type Serving } from "./generating.js";
 import { Metrics } from "./metrics.js";
+import { isPage, servePage } from "./page.js";
 import {
   chatMessages,
   chatRequest,
@@ -62,7 +63,7 @@ export function createApp(engine: Engine, options: AppOptions = {}): App {
   );
   if (options.apiKeys?.length) {
     const checked = requireKey(options.apiKeys);
-    app.use((c, next) => (c.req.path === "/health" ? next() : checked(c, next)));
+    app.use((c, next) => (c.req.path === "/health" || isPage(c.req.path) ? next() : checked(c, next)));
   }
   app.notFound((c) =>
     c.json(
@@ -85,6 +86,7 @@ export function createApp(engine: Engine, options: AppOptions = {}): App {
     return c.json(errorBody(`internal error: ${error.message}`, "server_error"), 500);
   });
 
+  servePage(app);
   app.get("/health", (c) => c.json({ status: "ok", model: info.model, chip: info.chip }));
   app.get("/metrics", async (c) =>
     c.body(await metrics.text(), 200, { "content-type": metrics.contentType }),
