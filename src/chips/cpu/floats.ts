@@ -113,3 +113,28 @@ const x86Extreme =
     bits === 512
       ? `__builtin_ia32_${op}${ps(kind)}512_mask(${a},${b},${b},-1,4)`
       : `__builtin_ia32_${op}${ps(kind)}${width(bits)}(${a},${b})`;
+
+/** A function that gives `b` where it is beyond `a`, else `a`. */
+export function firstExtreme(u: Unit, op: "min" | "max", kind: FloatKind, lanes: number): string {
+  const F = u.type(kind, lanes);
+  const I = u.type(intOf(kind), lanes);
+  const beyond = op === "min" ? "b<a" : "a<b";
+  return u.helper(
+    `p${op}_${kind}_${lanes}`,
+    () =>
+      `${F} p${op}_${kind}_${lanes}(${F} a,${F} b){${I} m=${beyond};return (${F})${blend("m", `(${I})b`, `(${I})a`)};}`,
+  );
+}
+
+/** The instruction for the smaller or larger of signed integers, where the C compiler does not find it. */
+export function integerExtremeOf(
+  u: Unit,
+  op: "min" | "max",
+  kind: string,
+  lanes: number,
+): ((a: string, b: string) => string) | undefined {
+  const bits = kind === "i32" && lanes > 1 ? x86Bits(u, "f32", lanes) : 0;
+  if (!bits) return undefined;
+  const name = `__builtin_ia32_p${op}sd${bits}`;
+  return (a, b) => (bits === 512 ? `${name}_mask(${a},${b},${b},-1)` : `${name}(${a},${b})`);
+}

@@ -14,7 +14,16 @@ import type {
 } from "../../compiler/lower/simd/form.js";
 import { blend, convert, convertLanes, floatToHalf, halfToFloat } from "./convert.js";
 import { fitsOuterProducts, outerProducts } from "./products.js";
-import { blendFloats, extreme, extremeWith, fma, round, sqrt } from "./floats.js";
+import {
+  blendFloats,
+  extreme,
+  extremeWith,
+  firstExtreme,
+  fma,
+  integerExtremeOf,
+  round,
+  sqrt,
+} from "./floats.js";
 import {
   atomic,
   loadMasked,
@@ -29,7 +38,7 @@ import { analyzeRegisters, eachStmt, type Registers } from "./registers.js";
 import { bytesOf, type CKind, type Features, intOf, list, literal, Unit, unsignedOf } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 11;
+export const PRINTER_VERSION = 12;
 
 /** Slots of 8 bytes before the first parameter in the argument block: the grid's x, y, z. */
 export const ARGUMENT_SLOTS = 3;
@@ -305,6 +314,15 @@ class FormPrinter {
         if (direct) return direct(arg(fixed), arg(1 - fixed));
         return `${extreme(u, op, kind as "f32" | "f64", lanes)}(${arg(0)},${arg(1)})`;
       }
+      case "pmin":
+      case "pmax": {
+        const of = op === "pmin" ? "min" : "max";
+        const direct = extremeWith(u, of, kind as "f32" | "f64", lanes);
+        // The instruction gives its second operand where one is NaN.
+        if (direct) return direct(arg(1), arg(0));
+        if (lanes === 1) return `${arg(1)}${of === "min" ? "<" : ">"}${arg(0)}?${arg(1)}:${arg(0)}`;
+        return `${firstExtreme(u, of, kind as "f32" | "f64", lanes)}(${arg(0)},${arg(1)})`;
+      }
       case "fma":
         return fma(u, kind as "f32" | "f64", lanes, arg(0), arg(1), arg(2));
       case "sqrt":
@@ -442,6 +460,8 @@ class FormPrinter {
     const unsigned = s.op.endsWith("U");
     if (lanes === 1)
       return `${unsigned ? `${uarg(0)}${less}${uarg(1)}` : `${arg(0)}${less}${arg(1)}`}?${arg(0)}:${arg(1)}`;
+    const direct = unsigned ? undefined : integerExtremeOf(u, less === "<" ? "min" : "max", kind, lanes);
+    if (direct) return direct(arg(0), arg(1));
     const name = `${s.op}_${kind}_${lanes}`;
     u.helper(name, () => {
       const T = u.type(kind as CKind, lanes);

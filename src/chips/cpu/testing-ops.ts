@@ -241,6 +241,18 @@ export function cases(): Case[] {
       k,
       n((a, b) => Math.max(a, b)),
     );
+    add(
+      "pmin",
+      two,
+      k,
+      n((a, b) => (b < a ? b : a)),
+    );
+    add(
+      "pmax",
+      two,
+      k,
+      n((a, b) => (a < b ? b : a)),
+    );
     // Once or twice rounded: near the exact sum in relation to its largest part.
     add(
       "fma",

@@ -193,6 +193,16 @@ export function emitOp(c: Code, op: RegOp, dst: RegType, args: readonly Arg[], o
       c.op(`${shape(dst)}.p${op}`);
       return;
     }
+    case "pmin":
+    case "pmax":
+      if (dst.lanes > 1) break;
+      held(c, a, (p) =>
+        held(c, b, (q) => {
+          const take = again("ltS", { kind: "mask", lanes: 1 }, op === "pmin" ? [q, p] : [p, q]);
+          emitSelect(c, dst, take, q, p);
+        }),
+      );
+      return;
     case "fma":
       if (o.relaxed && dst.lanes > 1) {
         a.push();

@@ -183,6 +183,8 @@ for (const k of ["f32", "f64"] as const) {
   float("div", 2, (a, b) => a! / b!);
   float("min", 2, (a, b) => Math.min(a!, b!));
   float("max", 2, (a, b) => Math.max(a!, b!));
+  float("pmin", 2, (a, b) => (b! < a! ? b! : a!));
+  float("pmax", 2, (a, b) => (a! < b! ? b! : a!));
   float("sqrt", 1, (a) => Math.sqrt(a!));
   float("floor", 1, (a) => Math.floor(a!));
   float("ceil", 1, (a) => Math.ceil(a!));

@@ -43,6 +43,9 @@ export type RegOp =
   | "div"
   | "min"
   | "max"
+  // `pmin(a, b)` is `b < a ? b : a`, `pmax(a, b)` is `a < b ? b : a`: their first operand where one is NaN.
+  | "pmin"
+  | "pmax"
   | "fma"
   | "sqrt"
   | "floor"

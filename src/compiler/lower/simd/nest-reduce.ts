@@ -8,7 +8,20 @@ import { reducedOf } from "./joined.js";
 import { is64Kind, isScalarValue, regKind, shapeOf } from "./kinds.js";
 import { type AxisMap, identityMap } from "./maps.js";
 import type { Context, Nest } from "./nest.js";
-import { type Best, better, type Combiner, combine, combinerOf, finish, isArg, neutral } from "./reduce.js";
+import {
+  type Best,
+  better,
+  type Combiner,
+  combine,
+  combinerOf,
+  extremeOf,
+  finish,
+  isArg,
+  isPlainExtreme,
+  neutral,
+  noExtreme,
+  seen,
+} from "./reduce.js";
 import type { Commit, Sink } from "./sinks.js";
 import { defOf } from "./values.js";
 
@@ -75,8 +88,16 @@ export function reduceSink(nest: Nest, op: Op): Sink {
   };
 }
 
+/** An accumulator in registers. */
+interface Sum {
+  readonly value: Reg;
+  readonly index?: Reg;
+  /** See {@link seen}. */
+  readonly bits?: Reg;
+}
+
 class Accumulate {
-  private sums: { value: Reg; index: Reg | undefined }[] = [];
+  private sums: Sum[] = [];
   private unrolled = 1;
   /** What jammed turns add to elements in the frame, by the first turn of each element. */
   private readonly pending = new Map<number, ((sum: Operand) => Operand)[]>();
@@ -106,8 +127,14 @@ class Accumulate {
     this.unrolled = n;
     this.sums = Array.from({ length: n * this.nest.jam.count }, () => {
       const value = e.reg(kind, lanes);
+      if (lanes > 1 && isPlainExtreme(this.c)) {
+        e.assign(value, noExtreme(this.c));
+        const bits = e.reg("i32", lanes);
+        e.assign(bits, seen.start(this.c));
+        return { value, bits };
+      }
       e.assign(value, neutral(this.c));
-      if (!isArg(this.c)) return { value, index: undefined };
+      if (!isArg(this.c)) return { value };
       const index = e.reg("i32", lanes);
       e.assign(index, -1);
       return { value, index };
@@ -115,7 +142,7 @@ class Accumulate {
   }
 
   /** The accumulator of a copy of the body, in the current jammed turn. */
-  private sumOf(u: number): { value: Reg; index: Reg | undefined } {
+  private sumOf(u: number): Sum {
     return this.sums[this.nest.jam.turn * this.unrolled + u]!;
   }
 
@@ -142,6 +169,12 @@ class Accumulate {
   add(u: number, x: Operand, ctx: Context): void {
     const { e, lanes } = this.nest;
     const sum = this.sumOf(u);
+    if (sum.bits) {
+      const one = this.vectorOf(x, lanes);
+      e.assign(sum.value, extremeOf(e, this.c, sum.value, one, lanes));
+      e.assign(sum.bits, seen.both(e, this.c, sum.bits, seen.of(e, one, lanes), lanes));
+      return;
+    }
     if (!sum.index) {
       e.assign(sum.value, combine(e, this.c, sum.value, x, lanes));
       return;
@@ -168,9 +201,15 @@ class Accumulate {
     const kind = regKind(c.dtype);
     const first = this.nest.jam.turn * this.unrolled;
     const own = this.sums.slice(first, first + this.unrolled);
-    let list: Best[] = own.map((s) => ({ value: s.value, index: s.index ?? 0 }));
-    const join = (a: Best, b: Best, n: number): Best =>
-      isArg(c) ? better(e, c, a, b, n, true) : { value: combine(e, c, a.value, b.value, n), index: 0 };
+    // The bits that an extreme keeps take the place of an index.
+    const plain = own[0]!.bits !== undefined;
+    let list: Best[] = own.map((s) => ({ value: s.value, index: s.index ?? s.bits ?? 0 }));
+    const join = (a: Best, b: Best, n: number): Best => {
+      if (isArg(c)) return better(e, c, a, b, n, true);
+      if (!plain) return { value: combine(e, c, a.value, b.value, n), index: 0 };
+      const value = extremeOf(e, c, a.value, b.value, n);
+      return { value, index: seen.both(e, c, a.index, b.index, n) };
+    };
     const halve = (n: number): void => {
       while (list.length > 1) {
         const half = list.length / 2;
@@ -183,7 +222,7 @@ class Accumulate {
       for (; width > NARROW; width /= 2) {
         const half = (lane: number): Best => ({
           value: e.op("half", kind, width / 2, [list[0]!.value], { lane }),
-          index: 0,
+          index: plain ? e.op("half", "i32", width / 2, [list[0]!.index], { lane }) : 0,
         });
         list = [join(half(0), half(1), width / 2)];
       }
@@ -191,11 +230,12 @@ class Accumulate {
       const { value, index } = list[0]!;
       list = Array.from({ length: width }, (_, k) => ({
         value: e.extract(value, kind, k),
-        index: isArg(c) ? e.extract(index, "i32", k) : 0,
+        index: isArg(c) || plain ? e.extract(index, "i32", k) : 0,
       }));
       halve(1);
     }
-    this.write(undefined, list[0]!, 1);
+    const [{ value, index }] = list as [Best];
+    this.write(undefined, plain ? { value: seen.result(e, index, value), index: 0 } : { value, index }, 1);
   }
 
   /** Puts a finished element (or vector of them) where the result belongs. */

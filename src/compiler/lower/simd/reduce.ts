@@ -71,6 +71,38 @@ export function combine(e: Emitter, c: Combiner, a: Operand, b: Operand, lanes: 
   }
 }
 
+/**
+ * The larger or smaller of numbers, where one of them may be the extreme's start: one instruction, which passes over a
+ * `b` that is NaN. Whether there was NaN must be kept apart; see {@link seen}.
+ */
+export function extremeOf(e: Emitter, c: Combiner, a: Operand, b: Operand, lanes: number): Operand {
+  const kind = regKind(c.dtype);
+  if (lanes > 1) return e.op(isMax(c) ? "pmax" : "pmin", kind, lanes, [a, b]);
+  const take = e.op(isMax(c) ? "ltS" : "gtS", "mask", 1, [a, b]);
+  return e.op("select", kind, 1, [take, b, a]);
+}
+
+/**
+ * What an extreme of f32 keeps beside numbers: the largest bits of all elements without their signs, or, where NaN is
+ * ignored, the smallest. Above those of infinity the result is NaN.
+ */
+export const seen = {
+  start: (c: Combiner): number => (c.ignoreNaN ? 0x7fffffff : 0),
+  of: (e: Emitter, x: Operand, lanes: number): Operand =>
+    e.op("and", "i32", lanes, [e.op("bitcast", "i32", lanes, [x]), 0x7fffffff]),
+  both: (e: Emitter, c: Combiner, a: Operand, b: Operand, lanes: number): Operand =>
+    e.op(c.ignoreNaN ? "minS" : "maxS", "i32", lanes, [a, b]),
+  result: (e: Emitter, bits: Operand, x: Operand): Operand =>
+    e.op("select", "f32", 1, [e.op("gtS", "mask", 1, [bits, 0x7f800000]), Number.NaN, x]),
+};
+
+/** Whether {@link extremeOf} and {@link seen} serve. */
+export const isPlainExtreme = (c: Combiner): boolean =>
+  (c.kind === "max" || c.kind === "min") && isFloat(c.dtype) && regKind(c.dtype) === "f32";
+/** The extreme of no numbers. */
+export const noExtreme = (c: Combiner): number =>
+  isMax(c) ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+
 /** Brings an accumulated element into its dtype. */
 export const finish = (e: Emitter, c: Combiner, x: Operand, lanes: number): Operand =>
   wrapSmall(e, c.dtype, roundTo(e, c.dtype, x, lanes), lanes);

@@ -20,6 +20,8 @@ const SAME: Partial<Record<RegOp, readonly [kinds: readonly RegKind[], arity: nu
   mul: [NUMBER, 2],
   div: [FLOAT, 2],
   min: [FLOAT, 2],
+  pmin: [FLOAT, 2],
+  pmax: [FLOAT, 2],
   max: [FLOAT, 2],
   fma: [FLOAT, 3],
   sqrt: [FLOAT, 1],

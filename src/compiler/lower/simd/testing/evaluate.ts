@@ -89,6 +89,10 @@ function binary(op: RegOp, kind: RegKind, x: Scalar, y: Scalar): Scalar {
         return Math.min(a, b);
       case "max":
         return Math.max(a, b);
+      case "pmin":
+        return b < a ? b : a;
+      case "pmax":
+        return a < b ? b : a;
     }
     throw new Error(`no ${op} of ${kind}`);
   }
