@@ -101,8 +101,9 @@ export const spec: CommandSpec<typeof flags.shape> = {
     const started = performance.now();
     let result: ExactResult | undefined;
     let finished = false;
-    await watchTraining({ config }, (event) => {
-      if (event.type === "evaluated") result = event.result;
+    // Run again, it starts anew.
+    await watchTraining({ config, overwrite: true }, (event) => {
+      if (event.type === "answered") result = event.result;
       if (event.type === "end") finished = event.reason === "finished";
     });
     if (!finished || !result) {

@@ -5,7 +5,11 @@ import { ProgressView, readConfig, startTraining, type TrainEvent } from "../tra
 import type { CommandSpec } from "./command.js";
 
 const flags = z.object({
-  resume: z.boolean().default(false).describe("go on from the latest checkpoint in the output folder"),
+  resume: z.boolean().default(false).describe("go on from the latest good checkpoint in the output folder"),
+  overwrite: z
+    .boolean()
+    .default(false)
+    .describe("start anew although the output folder has checkpoints, which go"),
   chip: z.string().optional().describe("the chip to train on"),
   steps: z
     .number()
@@ -55,10 +59,23 @@ function describe(event: TrainEvent): string | undefined {
       return `training ${event.parameters.toLocaleString("en")} parameters on ${event.examples.toLocaleString("en")} examples, chip ${event.chip}${event.step > 0 ? `, from step ${event.step}` : ""}`;
     case "saved":
       return `saved ${event.folder}`;
+    case "note":
+      return event.text;
     case "evaluated":
+      return `after step ${event.step}: held-out loss ${event.evaluation.loss.toFixed(4)}, perplexity ${event.evaluation.perplexity.toPrecision(4)}`;
+    case "answered":
       return `exactly right: ${event.result.right} of ${event.result.total} (${((100 * event.result.right) / event.result.total).toFixed(1)} %)`;
-    case "end":
-      return event.reason === "stopped" ? `stopped at step ${event.step}; go on with --resume` : undefined;
+    case "end": {
+      const best = event.best
+        ? `the held-out loss was lowest after step ${event.best.step} (${event.best.loss.toFixed(4)}): ${event.best.folder}`
+        : undefined;
+      if (event.reason === "finished") return best;
+      const why =
+        event.reason === "stopped"
+          ? `stopped at step ${event.step}; go on with --resume`
+          : `ended at step ${event.step}: the held-out loss gets no better`;
+      return best ? `${best}\n${why}` : why;
+    }
     case "progress":
       return undefined;
     default:
@@ -71,11 +88,12 @@ export const spec: CommandSpec<typeof flags.shape> = {
   summary: "Train a model as a YAML file says (docs/training.md lists its keys).",
   positionals: [{ name: "config", description: "the YAML file" }],
   flags,
-  async run([file], { resume, chip, steps }) {
+  async run([file], { resume, overwrite, chip, steps }) {
     const config = readConfig(file!);
     await watchTraining({
       config: { ...config, ...(chip ? { chip } : {}), ...(steps ? { steps } : {}) },
       resume,
+      overwrite,
     });
   },
 };

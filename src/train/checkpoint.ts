@@ -1,63 +1,51 @@
-// Checkpoints: everything a run needs to go on, in one folder that appears whole or not at all.
+// Checkpoints: everything a run needs to go on, as a folder that loads like any model. How folders appear and which ones
+// stay is `checkpoint-folders.ts`.
 
-import * as fs from "node:fs";
 import { join } from "node:path";
-import { readTensors, saveModel } from "../models/load.js";
 import { readJson, Weights, writeAtomic } from "../models/folder.js";
+import { readTensors, saveModel } from "../models/load.js";
 import { safetensorsChunks } from "../models/safetensors.js";
 import type { TextTokenizer } from "../models/tokenizer.js";
 import type { LanguageModel } from "../models/transformer.js";
 import type { AdamW } from "../nn/index.js";
 import { fromBytes, noGrad } from "../tensor/index.js";
+import { makeCheckpoint } from "./checkpoint-folders.js";
 import { ConfigError } from "./config.js";
+import type { BestState } from "./best.js";
+import type { SpikeState } from "./spikes.js";
 
 /** What a checkpoint holds beside weights and the optimizer's tensors. */
 export interface TrainerState {
-  /** Steps taken. */
+  /** Steps taken, those without an update too. */
   readonly step: number;
+  /** Updates of the weights. */
+  readonly updates: number;
   /** What decides the data's order; a run goes on with the same. */
   readonly seed: number;
   readonly batch_size: number;
+  /** Where the run stands in the data: sequences there are, and those that were taken, over all epochs. */
+  readonly data: { readonly examples: number; readonly taken: number };
+  /** The state of the random numbers that operators draw. */
+  readonly random: { readonly seed: string; readonly offset: number };
+  readonly spikes?: SpikeState | undefined;
+  readonly best?: BestState | undefined;
+  /** The step after which the held-out loss was measured last. */
+  readonly evaluated?: number | undefined;
 }
 
-const NAME = /^checkpoint-(\d+)$/;
-
-/** Where the checkpoint of a step stands in a run's output folder. */
-export const checkpointFolder = (output: string, step: number): string => join(output, `checkpoint-${step}`);
-
-/** The checkpoint with the most steps in a run's output folder, or undefined. */
-export function latestCheckpoint(output: string): string | undefined {
-  if (!fs.existsSync(output)) return undefined;
-  const steps = fs
-    .readdirSync(output)
-    .map((f) => NAME.exec(f)?.[1])
-    .filter((s) => s !== undefined)
-    .map(Number);
-  return steps.length === 0 ? undefined : checkpointFolder(output, Math.max(...steps));
-}
-
-/** Writes a checkpoint and then removes the older ones. Returns its folder. */
-export async function saveCheckpoint(
+/** Writes a checkpoint. Returns its folder. */
+export function saveCheckpoint(
   output: string,
   run: { model: LanguageModel; tokenizer: TextTokenizer; optimizer: AdamW; state: TrainerState },
 ): Promise<string> {
-  const folder = checkpointFolder(output, run.state.step);
-  const temporary = `${folder}.tmp`;
-  fs.rmSync(temporary, { recursive: true, force: true });
-  await saveModel(temporary, run.model, run.tokenizer);
-  writeAtomic(
-    join(temporary, "optimizer.safetensors"),
-    safetensorsChunks(await readTensors(run.optimizer.stateTensors())),
-  );
-  writeAtomic(join(temporary, "trainer_state.json"), [JSON.stringify(run.state, null, 2) + "\n"]);
-  fs.rmSync(folder, { recursive: true, force: true });
-  fs.renameSync(temporary, folder);
-  for (const f of fs.readdirSync(output)) {
-    const step = NAME.exec(f)?.[1];
-    if (step !== undefined && Number(step) < run.state.step)
-      fs.rmSync(join(output, f), { recursive: true, force: true });
-  }
-  return folder;
+  return makeCheckpoint(output, run.state.step, async (folder) => {
+    await saveModel(folder, run.model, run.tokenizer);
+    writeAtomic(
+      join(folder, "optimizer.safetensors"),
+      safetensorsChunks(await readTensors(run.optimizer.stateTensors())),
+    );
+    writeAtomic(join(folder, "trainer_state.json"), [`${JSON.stringify(run.state, null, 2)}\n`]);
+  });
 }
 
 /** Reads the optimizer's state into `optimizer`; the model itself loads like any folder. */
@@ -67,8 +55,6 @@ export function loadOptimizer(
   expected: { seed: number; batch_size: number },
 ): TrainerState {
   const state = readJson(join(folder, "trainer_state.json")) as TrainerState;
-  if (!Number.isSafeInteger(state?.step))
-    throw new ConfigError(`${folder}/trainer_state.json: there is no "step"`);
   for (const key of ["seed", "batch_size"] as const)
     if (state[key] !== expected[key])
       throw new ConfigError(
@@ -82,6 +68,6 @@ export function loadOptimizer(
       t.copy_(fresh);
     }
   });
-  optimizer.steps = state.step;
+  optimizer.steps = state.updates;
   return state;
 }

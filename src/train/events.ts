@@ -3,6 +3,7 @@
 
 import type { TrainConfig } from "./config.js";
 import type { ExactResult } from "./evaluate.js";
+import type { Evaluation } from "./held-out.js";
 import type { Progress } from "./progress.js";
 
 export type TrainEvent =
@@ -15,12 +16,20 @@ export type TrainEvent =
     }
   | { readonly type: "progress"; readonly progress: Progress }
   | { readonly type: "saved"; readonly folder: string }
-  | { readonly type: "evaluated"; readonly result: ExactResult }
+  /** Something that a person should know, in words. */
+  | { readonly type: "note"; readonly text: string }
+  /** The loss on held-out data after a step. */
+  | { readonly type: "evaluated"; readonly step: number; readonly evaluation: Evaluation }
+  /** Held-out prompts were answered at the end. */
+  | { readonly type: "answered"; readonly result: ExactResult }
   | {
       readonly type: "end";
-      readonly reason: "finished" | "stopped";
+      /** All steps were taken; somebody stopped it; early stopping. */
+      readonly reason: "finished" | "stopped" | "no better";
       readonly step: number;
       readonly folder: string;
+      /** The checkpoint with the lowest held-out loss. */
+      readonly best?: { readonly step: number; readonly loss: number; readonly folder: string };
     };
 
 /** A run that cannot go on; the message says at which step and what may help. */
@@ -32,4 +41,6 @@ export interface TrainOptions {
   readonly config: TrainConfig;
   /** Go on from the latest checkpoint in the output folder. */
   readonly resume?: boolean;
+  /** Start anew although the output folder has checkpoints of an earlier run, which go. */
+  readonly overwrite?: boolean;
 }

@@ -24,7 +24,7 @@ const compact = (n: number) =>
 
 export function progressLine(p: Progress): string {
   return (
-    `step ${p.step}/${p.steps}  loss ${p.loss.toFixed(4)}  lr ${p.learningRate.toExponential(1)}  ` +
+    `step ${p.step}/${p.steps}  loss ${p.loss.toFixed(4)}  lr ${p.learningRate.toExponential(1)}  norm ${p.gradNorm.toPrecision(3)}  ` +
     `${compact(p.tokensPerSecond)} tokens/s  ${p.step < p.steps ? `${duration(p.secondsLeft)} left` : "done"}`
   );
 }
@@ -47,7 +47,8 @@ export class ProgressView {
         this.#out.write(`${progressLine(p)}\n`);
       return;
     }
-    const text = progressLine(p);
+    // A line that wraps could not be rewritten.
+    const text = progressLine(p).slice(0, Math.max(1, (this.#out.columns ?? 80) - 1));
     const width = Math.max(0, Math.min(30, (this.#out.columns ?? 80) - text.length - 4));
     const full = Math.round((width * p.step) / p.steps);
     const bar = width >= 8 ? `[${"=".repeat(full)}${" ".repeat(width - full)}] ` : "";

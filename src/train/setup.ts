@@ -14,6 +14,7 @@ import {
   type Batch,
   DataOrder,
   type Example,
+  hasPrompts,
   makeBatch,
   type PromptLine,
   readExamples,
@@ -33,6 +34,13 @@ export interface Batches {
   at(step: number): readonly Batch[];
 }
 
+/** Data for evaluation. */
+export interface HeldOut {
+  readonly batches: readonly Batch[];
+  /** Prompts whose answers are compared at the end, where the file is made of prompts and completions. */
+  readonly prompts: readonly PromptLine[] | undefined;
+}
+
 /** A run that is ready to start. */
 export interface Setup extends Learner {
   readonly config: TrainConfig;
@@ -41,8 +49,8 @@ export interface Setup extends Learner {
   readonly batches: Batches;
   /** How the forward pass of a step (0-based) is for training. */
   readonly training: (step: number) => Training;
-  /** Prompts whose answers are compared at the end. */
-  readonly prompts: readonly PromptLine[] | undefined;
+  /** What is never trained on; absent where the configuration names no such data. */
+  readonly held: HeldOut | undefined;
   /** Where the checkpoint that it goes on from stands; absent for a new run. */
   readonly state: TrainerState | undefined;
 }
@@ -62,10 +70,10 @@ export async function setUp(config: TrainConfig, checkpoint: string | undefined)
     ? loadModel(from, { device, requiresGrad: true, dtype: config.dtype }).model
     : createModel(config.model.config!, { device, seed: config.seed, dtype: config.dtype ?? "f32" });
   checkTokens(tokenizer, model.config, examples);
-  const prompts =
+  const held =
     config.data.evaluate === undefined
       ? undefined
-      : readPrompts(config.data.evaluate, tokenizer, model.config.maxPositions);
+      : heldOut(config.data.evaluate, tokenizer, model.config, config);
   const optimizer = new AdamW(model.namedParameters(), {
     betas: config.betas,
     eps: config.eps,
@@ -80,7 +88,7 @@ export async function setUp(config: TrainConfig, checkpoint: string | undefined)
     recompute: config.recompute,
     generator: random.at(step),
   });
-  return { config, chip, tokenizer, model, optimizer, batches, training, prompts, state };
+  return { config, chip, tokenizer, model, optimizer, batches, training, held, state };
 }
 
 /** Batches of one shape in a seeded order, so that nothing is compiled twice. */
@@ -92,8 +100,8 @@ function paddedBatches(
   if (batch_size % accumulate !== 0)
     throw new ConfigError(`batch_size ${batch_size} is not a multiple of accumulate ${accumulate}`);
   const order = new DataOrder(examples.length, batch_size, seed);
-  const columns = Math.max(...examples.map((e) => e.tokens.length)) - 1;
-  const pad = tokenizer.tokenId("<pad>") ?? tokenizer.eosIds[0] ?? 0;
+  const columns = columnsOf(examples);
+  const pad = padOf(tokenizer);
   return {
     examples: examples.length,
     tokensPerStep: batch_size * columns,
@@ -107,6 +115,30 @@ function paddedBatches(
         accumulate,
       ),
   };
+}
+
+const padOf = (tokenizer: TextTokenizer): number => tokenizer.tokenId("<pad>") ?? tokenizer.eosIds[0] ?? 0;
+const columnsOf = (examples: readonly Example[]): number =>
+  examples.reduce((n, e) => Math.max(n, e.tokens.length), 0) - 1;
+
+/** The held-out file in batches of one shape, in its own order; the last one is filled up with nothing to learn. */
+function heldOut(
+  path: string,
+  tokenizer: TextTokenizer,
+  limits: { vocabSize: number; maxPositions: number },
+  { batch_size, accumulate, sequence_length }: TrainConfig,
+): HeldOut {
+  const prompts = hasPrompts(path) ? readPrompts(path, tokenizer, limits.maxPositions) : undefined;
+  const examples = readExamples(path, tokenizer, sequence_length);
+  checkTokens(tokenizer, limits, examples);
+  const rows = Math.max(1, Math.min(batch_size / accumulate, examples.length));
+  const batches: Batch[] = [];
+  for (let at = 0; at < examples.length; at += rows) {
+    const part = examples.slice(at, at + rows);
+    while (part.length < rows) part.push({ tokens: [], learnFrom: 0 });
+    batches.push(makeBatch(part, columnsOf(examples), padOf(tokenizer)));
+  }
+  return { batches, prompts };
 }
 
 function tokenizerFor(config: TrainConfig): TextTokenizer {

@@ -37,27 +37,33 @@ export function batchLoss(model: LanguageModel, batch: Batch, training?: Trainin
 }
 
 /**
- * Forward and backward over the batches of one step. Batches after the first add to the gradients, each weighted by its
- * share of the learned targets, as if all were one batch.
+ * Forward and backward over the batches of one step; the gradients are added to the parameters' `.grad`, each batch's
+ * weighted by its share of the learned targets, as if all were one batch.
+ * @returns each batch's part of the mean loss, 0-dimensional
  */
+export function accumulate(model: LanguageModel, batches: readonly Batch[], training?: Training): Tensor[] {
+  const learned = batches.reduce((n, b) => n + b.learned, 0);
+  return batches.map((batch) =>
+    scope(() => {
+      const mean = batchLoss(model, batch, training);
+      const part = batches.length === 1 ? mean : mul(mean, batch.learned / Math.max(1, learned));
+      part.backward();
+      return part.detach();
+    }),
+  );
+}
+
+/** The gradients of one step, and what the host wants to know of them before the update. */
 export async function computeGradients(
   { model, optimizer }: Learner,
   batches: readonly Batch[],
   clipNorm = Number.POSITIVE_INFINITY,
   training?: Training,
 ): Promise<Gradients> {
-  const learned = batches.reduce((n, b) => n + b.learned, 0);
-  let loss = 0;
-  for (const batch of batches) {
-    const share = batches.length === 1 ? 1 : batch.learned / Math.max(1, learned);
-    const part = scope(() => {
-      const mean = batchLoss(model, batch, training);
-      (share === 1 ? mean : mul(mean, share)).backward();
-      return mean.detach();
-    });
-    loss += (await takeNumber(part)) * share;
-  }
+  const parts = accumulate(model, batches, training);
   const { norm, scale } = scope(() => optimizer.clip(clipNorm));
+  let loss = 0;
+  for (const part of parts) loss += await takeNumber(part);
   return { loss, gradNorm: await takeNumber(norm), scale };
 }
 

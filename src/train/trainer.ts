@@ -1,25 +1,23 @@
-// The training loop in one thread: batches, gradients, update, checkpoints. It runs in the trainer's worker (`worker.ts`);
-// what a run is made from stands in `setup.ts`, a step in `step.ts`, what follows a run in hooks (`hooks.ts`); what a
-// person sees is made elsewhere from its events.
+// A run from its options to its end, in one thread: finds where to go on, sets up, attaches who follows, and starts the
+// loop (`loop.ts`). It runs in the trainer's worker (`worker.ts`); what a person sees is made elsewhere from its events.
 
 import { mkdirSync } from "node:fs";
-import { setImmediate as nextTurn } from "node:timers/promises";
-import { saveModel } from "../models/load.js";
-import { memoryStats, resetPeakMemory } from "../runtime/index.js";
-import { checkpointFolder, latestCheckpoint, saveCheckpoint } from "./checkpoint.js";
-import { ConfigError } from "./config.js";
-import { exactAnswers } from "./evaluate.js";
-import { type TrainEvent, TrainingError, type TrainOptions } from "./events.js";
-import type { RunHook, StepRecord } from "./hooks.js";
-import { Pace } from "./pace.js";
-import { learningRate } from "./schedule.js";
+import { setVendorPolicy, vendorPolicy } from "../runtime/index.js";
+import { checkpointSteps, latestCheckpoint, removeAll, removeUnfinished } from "./checkpoint-folders.js";
+import { ConfigError, type TrainConfig } from "./config.js";
+import type { TrainEvent, TrainOptions } from "./events.js";
+import type { RunHook } from "./hooks.js";
+import { Loop } from "./loop.js";
+import { metricsHook } from "./metrics.js";
+import { reportHook } from "./report/index.js";
 import { type Setup, setUp } from "./setup.js";
-import { applyGradients, computeGradients, dropGradients } from "./step.js";
+import { tensorboardHook } from "./tensorboard/index.js";
 
 /**
  * Trains as the configuration says, and reports through `emit`. When `signal` aborts, the step under way is
  * finished, a checkpoint is saved and the run ends; in the evaluation after the last step, that is left out.
- * @throws ConfigError, DataError, errors of model folders and chips; TrainingError when the loss is no number
+ * @throws ConfigError, DataError, errors of model folders and chips; TrainingError when a loss or gradient is no number,
+ *   or too many steps in a row are spikes
  */
 export async function train(
   options: TrainOptions,
@@ -27,128 +25,66 @@ export async function train(
   signal: AbortSignal,
 ): Promise<void> {
   const { config } = options;
-  const checkpoint = options.resume ? latestCheckpoint(config.output) : undefined;
-  if (options.resume && !checkpoint)
-    throw new ConfigError(`${config.output}: there is no checkpoint to go on from`);
-  const setup = await setUp(config, checkpoint);
-  // Fails early, not after hours, when the folder cannot be written.
-  mkdirSync(config.output, { recursive: true });
-  await new Loop(setup, hooksOf(setup, emit), emit).run(signal);
+  const checkpoint = startingPoint(options, emit);
+  const before = vendorPolicy();
+  // Which of two ways was faster is a measurement, and may be another one next time.
+  if (config.deterministic) setVendorPolicy("off");
+  try {
+    const setup = await setUp(config, checkpoint);
+    // Fails early, not after hours, when the folder cannot be written.
+    mkdirSync(config.output, { recursive: true });
+    removeUnfinished(config.output);
+    if (!checkpoint) removeAll(config.output);
+    await new Loop(setup, hooksOf(setup, emit), emit).run(signal);
+  } finally {
+    setVendorPolicy(before);
+  }
+}
+
+/** The checkpoint to go on from, if any. @throws ConfigError when there is none, or one that nobody spoke of */
+function startingPoint(
+  { config, resume, overwrite }: TrainOptions,
+  emit: (event: TrainEvent) => void,
+): string | undefined {
+  const { output } = config;
+  if (!resume) {
+    const [last] = checkpointSteps(output);
+    if (last !== undefined && !overwrite)
+      throw new ConfigError(
+        `${output}: an earlier run's checkpoint of step ${last} is there; --resume goes on from it, --overwrite starts anew and removes it`,
+      );
+    return undefined;
+  }
+  const checkpoint = latestCheckpoint(output, (text) => emit({ type: "note", text }));
+  if (!checkpoint) throw new ConfigError(`${output}: there is no checkpoint to go on from`);
+  return checkpoint;
 }
 
 /** Who follows the run. */
-function hooksOf({ config }: Setup, emit: (event: TrainEvent) => void): RunHook[] {
+function hooksOf(setup: Setup, emit: (event: TrainEvent) => void): RunHook[] {
+  const { config, chip, model, state } = setup;
+  const step = state?.step ?? 0;
+  const facts = {
+    config,
+    chip: { name: chip.name, description: chip.description },
+    parameters: model.parameters().reduce((n, p) => n + p.numel, 0),
+  };
   return [
-    {
-      step: ({ step, loss, learningRate, gradNorm, tokensPerSecond, secondsLeft }) =>
-        emit({
-          type: "progress",
-          progress: { step, steps: config.steps, loss, learningRate, gradNorm, tokensPerSecond, secondsLeft },
-        }),
-      saved: (folder) => emit({ type: "saved", folder }),
-    },
+    metricsHook(config.output, step),
+    tensorboardHook(config.output, step),
+    reportHook(config.output, facts),
+    eventHook(config, emit),
   ];
 }
 
-class Loop {
-  readonly #setup: Setup;
-  readonly #hooks: readonly RunHook[];
-  readonly #emit: (event: TrainEvent) => void;
-  readonly #pace = new Pace();
-  /** Steps taken. */
-  #step: number;
-  /** The step whose checkpoint is on disk: it is not written again, so there is no moment without it. */
-  #saved: number | undefined;
-
-  constructor(setup: Setup, hooks: readonly RunHook[], emit: (event: TrainEvent) => void) {
-    this.#setup = setup;
-    this.#hooks = hooks;
-    this.#emit = emit;
-    this.#step = setup.state?.step ?? 0;
-    this.#saved = setup.state?.step;
-  }
-
-  async run(signal: AbortSignal): Promise<void> {
-    const { config, chip, model, tokenizer, batches, prompts } = this.#setup;
-    this.#emit({
-      type: "start",
-      chip: chip.name,
-      parameters: model.parameters().reduce((n, p) => n + p.numel, 0),
-      examples: batches.examples,
-      step: this.#step,
-    });
-    try {
-      while (this.#step < config.steps) {
-        // Lets the message that asks to stop come in.
-        await nextTurn();
-        if (signal.aborted) {
-          const folder = await this.#save();
-          this.#emit({ type: "end", reason: "stopped", step: this.#step, folder });
-          return;
-        }
-        const record = await this.#oneStep();
-        for (const hook of this.#hooks) hook.step?.(record);
-        if (config.save_every !== undefined && this.#step % config.save_every === 0) await this.#save();
-      }
-      await this.#save();
-      await saveModel(config.output, model, tokenizer);
-      for (const hook of this.#hooks) hook.saved?.(config.output, this.#step);
-      if (prompts) {
-        const result = await exactAnswers(model, tokenizer, prompts, { signal });
-        if (result) this.#emit({ type: "evaluated", result });
-      }
-      this.#emit({ type: "end", reason: "finished", step: this.#step, folder: config.output });
-    } finally {
-      for (const hook of this.#hooks) hook.end?.();
-    }
-  }
-
-  async #oneStep(): Promise<StepRecord> {
-    const { config, chip, batches, training } = this.#setup;
-    this.#pace.restart();
-    resetPeakMemory(chip);
-    const rate = learningRate(config, this.#step);
-    const gradients = await computeGradients(
-      this.#setup,
-      batches.at(this.#step),
-      config.clip_grad_norm ?? Number.POSITIVE_INFINITY,
-      training(this.#step),
-    );
-    const { loss, gradNorm } = gradients;
-    this.#checkFinite("loss", loss, () => dropGradients(this.#setup, gradients));
-    this.#checkFinite("gradients' norm", gradNorm, () => dropGradients(this.#setup, gradients));
-    applyGradients(this.#setup, gradients, rate);
-    this.#step++;
-    const tokens = batches.tokensPerStep;
-    const { seconds, perSecond, secondsPerStep } = this.#pace.tick(tokens);
-    return {
-      step: this.#step,
-      loss,
-      gradNorm,
-      learningRate: rate,
-      tokens,
-      seconds,
-      tokensPerSecond: perSecond,
-      secondsLeft: secondsPerStep * (config.steps - this.#step),
-      peakBytes: memoryStats(chip).peak,
-    };
-  }
-
-  #checkFinite(what: string, value: number, clear: () => void): void {
-    if (Number.isFinite(value)) return;
-    clear();
-    throw new TrainingError(
-      `the ${what} became ${value} at step ${this.#step + 1}: try a smaller learning_rate, or clip_grad_norm; earlier checkpoints are untouched`,
-    );
-  }
-
-  async #save(): Promise<string> {
-    const { config, model, tokenizer, optimizer } = this.#setup;
-    if (this.#saved === this.#step) return checkpointFolder(config.output, this.#step);
-    const state = { step: this.#step, seed: config.seed, batch_size: config.batch_size };
-    const folder = await saveCheckpoint(config.output, { model, tokenizer, optimizer, state });
-    this.#saved = this.#step;
-    for (const hook of this.#hooks) hook.saved?.(folder, this.#step);
-    return folder;
-  }
-}
+/** Sends on what people are shown. */
+const eventHook = ({ steps }: TrainConfig, emit: (event: TrainEvent) => void): RunHook => ({
+  step({ step, loss, learningRate, gradNorm, tokensPerSecond, secondsLeft, skipped }) {
+    const progress = { step, steps, loss, learningRate, gradNorm, tokensPerSecond, secondsLeft };
+    emit({ type: "progress", progress });
+    if (skipped !== undefined)
+      emit({ type: "note", text: `step ${step} is skipped, its weights stay: ${skipped}` });
+  },
+  evaluated: (evaluation, step) => emit({ type: "evaluated", step, evaluation }),
+  saved: (folder) => emit({ type: "saved", folder }),
+});

@@ -41,6 +41,13 @@ export function readPrompts(path: string, tokenizer: TextTokenizer, context: num
   });
 }
 
+/** Whether a file is a `.jsonl` of `{prompt, completion}` lines, going by its first. */
+export function hasPrompts(path: string): boolean {
+  if (!path.endsWith(".jsonl")) return false;
+  const { prompt, completion } = readLines(path)[0] as Partial<PromptLine>;
+  return typeof prompt === "string" && typeof completion === "string";
+}
+
 function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
