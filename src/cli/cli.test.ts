@@ -36,7 +36,17 @@ function damaged(name: string, damage: (folder: string) => void): string {
 }
 
 describe("words", () => {
-  const COMMANDS = ["quickstart", "chips", "train", "generate", "chat", "serve", "ops", "conformance"];
+  const COMMANDS = [
+    "quickstart",
+    "chips",
+    "train",
+    "generate",
+    "chat",
+    "serve",
+    "bench",
+    "ops",
+    "conformance",
+  ];
 
   it("lists its commands, and a command's flags", async () => {
     const help = await vexil(["--help"]);

@@ -24,6 +24,7 @@ export const FOR_USERS: ReadonlySet<string> = new Set([
   "JsonSchemaError",
   "PatternError",
   "ListenError",
+  "LoadTestError",
   "ChipError",
   "NoCompilerError",
   "NoOpenClError",

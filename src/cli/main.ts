@@ -19,6 +19,7 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<{ spec: un
   generate: { summary: "continue a prompt", load: () => import("./generate.js") },
   chat: { summary: "talk with a model", load: () => import("./chat.js") },
   serve: { summary: "serve a model through an OpenAI-compatible HTTP API", load: () => import("./serve.js") },
+  bench: { summary: "measure a server under load", load: () => import("./bench.js") },
   export: { summary: "write a model as a GGUF file", load: () => import("./export.js") },
   pull: { summary: "fetch a model from the Hugging Face hub", load: () => import("./pull.js") },
   quantize: {
