@@ -98,6 +98,17 @@ describe("backward", () => {
     expect(x.grad!.storage).not.toBe(y.grad!.storage);
   });
 
+  it("does not make the caller's gradient the leaf's own", async () => {
+    for (const createGraph of [false, true]) {
+      const x = f([1, 2]);
+      const seed = f([3, 4], false);
+      add(x, f([0, 0], false)).backward(seed, { createGraph });
+      expect(x.grad!.storage).not.toBe(seed.storage);
+      seed.dispose();
+      expect(await list(x.grad)).toEqual([3, 4]);
+    }
+  });
+
   it("lets only float leaves require gradients", () => {
     expect(() => tensor([1, 2]).requiresGrad_()).toThrow(/only float tensors/);
     expect(() => mul(f([1]), 2).requiresGrad_(false)).toThrow(/only leaves/);

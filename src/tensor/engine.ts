@@ -85,6 +85,8 @@ function run(
   seeds: readonly Tensor[],
   options: BackwardOptions,
   capture: Capture | null,
+  /** What the caller handed in: never becomes a leaf's gradient itself, since the caller may write or free it. */
+  handed: readonly (Tensor | null)[] = [],
 ): void {
   const createGraph = options.createGraph ?? false;
   const retain = options.retainGraph ?? createGraph;
@@ -120,7 +122,7 @@ function run(
       });
       if (node instanceof AccumulateGrad) {
         if (capture === null) {
-          accumulate(node.leaf, grads[0]!, createGraph);
+          accumulate(node.leaf, grads[0]!, createGraph, handed);
           for (const hook of node.after.slice()) hook(node.leaf);
         }
         continue;
@@ -181,14 +183,21 @@ function callHooks(node: GradNode, grads: (Tensor | null)[]): void {
   }
 }
 
-function accumulate(leaf: Tensor, grad: Tensor, createGraph: boolean): void {
+function accumulate(
+  leaf: Tensor,
+  grad: Tensor,
+  createGraph: boolean,
+  handed: readonly (Tensor | null)[],
+): void {
   const before = leaf.grad;
   if (before !== null) {
     leaf.grad = addUp(before, grad);
     return;
   }
   // A gradient of its own memory: what arrives may be an expanded constant, a view of the caller's or another's too.
-  const own = createGraph || (grad.ownsStorage && grad.isContiguous && !isGradient(grad.storage));
+  const foreign = handed.some((t) => t?.storage === grad.storage);
+  const own =
+    !foreign && (createGraph || (grad.ownsStorage && grad.isContiguous && !isGradient(grad.storage)));
   leaf.grad = own || !hasOperator("clone") ? grad : (callOperator("clone", grad) as Tensor);
 }
 
@@ -235,7 +244,7 @@ export function backward(
 ): void {
   scope(() => {
     const { roots, seeds } = prepare(outputs, gradOutputs);
-    run(roots, seeds, options, null);
+    run(roots, seeds, options, null, gradOutputs);
   });
 }
 

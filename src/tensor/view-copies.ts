@@ -11,7 +11,7 @@ import {
 } from "./operator.js";
 import type { Tensor } from "./tensor.js";
 import "./splits.js";
-import { diagonal, reshape, select, slice, unsqueeze } from "./views.js";
+import { asStrided, diagonal, reshape, select, slice, unsqueeze } from "./views.js";
 
 declare module "./tensor.js" {
   interface Tensor {
@@ -112,6 +112,34 @@ export const diagonalScatter: Operator<
     replaced(self, src, (w) => diagonal(w, offset, dim1, dim2)),
   derivative: "composite",
   opinfo: ["diagonal_scatter"],
+  stage: "stable",
+});
+
+/**
+ * A copy of `self` with `src` at the elements of a strided layout, counted in the row-major copy.
+ *
+ * PyTorch's samples are left out: its gradient of `self` is the incoming one where `src` replaced elements and 0
+ * elsewhere, which is the wrong way round (finite differences agree with ours).
+ */
+export const asStridedScatter: Operator<
+  (
+    self: Tensor,
+    src: Tensor,
+    size: readonly number[],
+    stride: readonly number[],
+    storageOffset?: number | null,
+  ) => Tensor
+> = operator({
+  schema:
+    "as_strided_scatter(Tensor self, Tensor src, int[] size, int[] stride, int? storage_offset=None) -> Tensor",
+  run: (
+    self: Tensor,
+    src: Tensor,
+    size: readonly number[],
+    stride: readonly number[],
+    offset: number | null,
+  ) => replaced(self, src, (w) => asStrided(w, size, stride, offset ?? 0)),
+  derivative: "composite",
   stage: "stable",
 });
 
