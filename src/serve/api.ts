@@ -101,6 +101,8 @@ export interface EngineStats {
   readonly lookedTokens: number;
   readonly foundTokens: number;
   readonly preemptions: number;
+  /** The chip's memory in bytes: in use, and held by its pool. */
+  readonly memory: { readonly allocated: number; readonly reserved: number };
 }
 
 export interface Embedding {

@@ -10,7 +10,7 @@ import { PagedCache, PagedStep } from "../models/paged-cache.js";
 import { take } from "../models/take.js";
 import { tokenBytes } from "../models/token-bytes.js";
 import { TokenizerError } from "../models/tokenizer.js";
-import { autoload, loadChip, loadedChip, scope } from "../runtime/index.js";
+import { autoload, loadChip, loadedChip, memoryStats, scope } from "../runtime/index.js";
 import { noGrad, tensor } from "../tensor/index.js";
 import {
   type Embedding,
@@ -224,6 +224,7 @@ export class LocalEngine implements Engine {
 
   async stats(): Promise<EngineStats> {
     const { running, waiting, pool, preempted } = this.#scheduler;
+    const { allocated, reserved } = memoryStats(loadedChip(this.info.chip));
     return {
       running: running.length,
       waiting: waiting.length,
@@ -233,6 +234,7 @@ export class LocalEngine implements Engine {
       lookedTokens: pool.looked.tokens,
       foundTokens: pool.looked.found,
       preemptions: preempted,
+      memory: { allocated, reserved },
     };
   }
 

@@ -32,6 +32,14 @@ export class Metrics {
     const running = gauge("requests_running", "Requests in the batch of the current step.");
     const waiting = gauge("requests_waiting", "Requests that wait for a place in the batch.");
     const usage = gauge("cache_usage_ratio", "Share of the cache's pages that are in use.");
+    const allocated = gauge(
+      "memory_allocated_bytes",
+      "Memory of the chip that is in use: weights, cache, states.",
+    );
+    const reserved = gauge(
+      "memory_reserved_bytes",
+      "Memory of the chip that the process holds, used or not.",
+    );
     const prompt = total("prompt_tokens", "Tokens of prompts.");
     const made = total("completion_tokens", "Tokens of answers.");
     const looked = total("prefix_lookup_tokens", "Prompt tokens that were looked for in the cache.");
@@ -42,6 +50,8 @@ export class Metrics {
       running.set(s.running);
       waiting.set(s.waiting);
       usage.set(1 - s.pages.free / s.pages.total);
+      allocated.set(s.memory.allocated);
+      reserved.set(s.memory.reserved);
       for (const [counter, value] of [
         [prompt, s.promptTokens],
         [made, s.completionTokens],
