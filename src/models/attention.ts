@@ -5,7 +5,7 @@ import { cat, flashAttention, rotary } from "../ops/index.js";
 import type { Tensor } from "../tensor/index.js";
 import type { GroupedAttentionConfig, LatentAttentionConfig, ModelConfig } from "./config.js";
 import type { KvCache } from "./kv-cache.js";
-import type { PagedStep } from "./paged-cache.js";
+import type { StepInputs } from "./paged-cache.js";
 import type { RopeTables } from "./rope.js";
 import { recomputed, type Training } from "./training.js";
 
@@ -15,7 +15,7 @@ export interface Place {
   readonly rope: RopeTables | undefined;
   readonly cache: KvCache | undefined;
   /** Instead of a cache: the tokens belong to several sequences, whose keys stand in pages. */
-  readonly step: PagedStep | undefined;
+  readonly step: StepInputs | undefined;
   readonly causal: boolean;
   /** Bool `[batch, 1, 1, tokens]`: false hides a token from all (padding). */
   readonly mask: Tensor | undefined;

@@ -1,13 +1,14 @@
 // From files to a model on a chip and back: parameters from a folder, from a seed, to a folder.
 
 import { DTYPES } from "../compiler/ir/dtype.js";
-import type { MakeParameter } from "../nn/index.js";
-import { normal, ones, zeros } from "../ops/index.js";
+import type { IntegerMatrix, MakeParameter } from "../nn/index.js";
+import { normal, ones, quantizeInt4, quantizeInt8, zeros } from "../ops/index.js";
 import { Generator, scope } from "../runtime/index.js";
 import { callOperator, empty, fromBytes, noGrad, type Tensor } from "../tensor/index.js";
 import type { ModelConfig } from "./config.js";
 import { familyOf } from "./families/index.js";
 import { type ModelFolder, ModelFolderError, saveFolder } from "./folder.js";
+import { becomesIntegers } from "./integers.js";
 import { openModel } from "./open.js";
 import { type ParameterFiles, toFiles } from "./parameters.js";
 import type { TensorBytes } from "./safetensors.js";
@@ -146,30 +147,60 @@ function buildModel(
   }
 }
 
+export interface CreateOptions {
+  /** The chip that holds the weights. */
+  readonly device: string;
+  readonly seed: number;
+  /** The parameters' dtype. Default f32. */
+  readonly dtype?: ModelDType | undefined;
+  /** Whether the parameters want gradients. Default true. */
+  readonly requiresGrad?: boolean | undefined;
+  /** Integers in place of the matrices of the blocks; such a model cannot be trained. */
+  readonly integers?: { readonly bits: 4 | 8; readonly groupSize: number } | undefined;
+}
+
 /**
  * A model with random weights from a seed: normal with the config's `initializer_range`, norms at one, biases at zero.
  * @param raw the fields of a `config.json`
+ * @throws ModelConfigError, and RangeError where integers are to be trained
+ *
+ * @example const model = createModel(raw, { device: "cpu", seed: 1, dtype: "bf16", requiresGrad: false });
  */
-export function createModel(
-  raw: Readonly<Record<string, unknown>>,
-  options: { device: string; seed: number; dtype?: ModelDType },
-): LanguageModel {
+export function createModel(raw: Readonly<Record<string, unknown>>, options: CreateOptions): LanguageModel {
   const file = "model.config";
   // Training has one loss, the next token's.
   const config: ModelConfig = { ...familyOf(raw, file).parse(raw, file), predictLayers: 0 };
   const generator = new Generator(options.seed);
-  const { device } = options;
-  const { dtype = "f32" } = options;
-  return new LanguageModel(config, (_name, shape, init) => {
-    if (init === "ones") return ones(shape, { dtype, device }).requiresGrad_();
-    if (init === "zeros") return zeros(shape, { dtype, device }).requiresGrad_();
-    // Drawn in f32, so that the same seed gives the same weights, rounded.
+  const { device, integers, dtype = "f32", requiresGrad = true } = options;
+  if (integers && requiresGrad) throw new RangeError("createModel: integer weights cannot be trained");
+  // Drawn in f32, so that the same seed gives the same weights, rounded.
+  const random = (shape: readonly number[]): Tensor => {
     const drawn = normal(0, config.initializerRange, shape, { generator, dtype: "f32", device });
-    if (dtype === "f32") return drawn.requiresGrad_();
+    if (dtype === "f32") return drawn;
     const t = callOperator("_to_copy", drawn, { dtype }) as Tensor;
     drawn.dispose();
-    return t.requiresGrad_();
-  });
+    return t;
+  };
+  const make: MakeParameter = (_name, shape, init) => {
+    const t =
+      init === "ones"
+        ? ones(shape, { dtype, device })
+        : init === "zeros"
+          ? zeros(shape, { dtype, device })
+          : random(shape);
+    return requiresGrad ? t.requiresGrad_() : t;
+  };
+  const narrowed = (name: string, shape: readonly [number, number]): IntegerMatrix | undefined => {
+    if (!integers || !becomesIntegers(name, shape)) return undefined;
+    const { bits, groupSize } = integers;
+    const [packed, scales] = noGrad(() =>
+      scope(() =>
+        bits === 8 ? quantizeInt8(random(shape), groupSize) : quantizeInt4(random(shape), groupSize),
+      ),
+    );
+    return { packed, scales, zeros: undefined, groupSize };
+  };
+  return new LanguageModel(config, Object.assign(make, { integers: narrowed }));
 }
 
 /** Reads tensors back to the host, row-major. */

@@ -55,6 +55,58 @@ export interface StepPart {
   readonly tokens: readonly number[];
 }
 
+/** Tokens of several sequences that a model runs at once: a {@link PagedStep}, or what a `DecodeGraph` repeats. */
+export interface StepInputs {
+  /** `[1, tokens]` i64. */
+  readonly ids: Tensor;
+  /** Position of each token in its sequence, i64 `[tokens]`. */
+  readonly positions: Tensor;
+  /** Which tokens are the last of their sequences, i64 `[sequences]`. */
+  readonly last: Tensor;
+  /** Of each sequence, at most: tokens that stand in the pages already, and new ones. */
+  readonly spans: readonly { readonly past: number; readonly count: number }[];
+  /**
+   * Writes the new keys and values of a layer and attends to all of each sequence's.
+   * @param q, k, v `[1, heads, tokens, size]`
+   * @returns `[1, heads, tokens, valueSize]`
+   */
+  attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor;
+}
+
+export interface AttendOptions {
+  readonly window?: readonly [number, number];
+  readonly scale?: number;
+}
+
+/** Where new tokens go and what they attend to: i64 `slots` `[tokens]`, the others as `pagedAttention` takes them. */
+export interface PagedTables {
+  readonly slots: Tensor;
+  readonly table: Tensor;
+  readonly starts: Tensor;
+  readonly lengths: Tensor;
+  readonly maxQ: number;
+  readonly maxK: number;
+}
+
+/** {@link StepInputs.attend} with tables that stand on the chip. */
+export function attendPaged(
+  cache: PagedCache,
+  t: PagedTables,
+  layer: number,
+  [q, k, v]: readonly [Tensor, Tensor, Tensor],
+  options: AttendOptions,
+): Tensor {
+  const { keys, values } = cache.layer(layer);
+  /** `[tokens, heads, size]` */
+  const packed = (x: Tensor): Tensor => x.squeeze(0).transpose(0, 1);
+  cacheWrite_(keys, t.slots, packed(k));
+  cacheWrite_(values, t.slots, packed(v));
+  const { table, starts, lengths, maxQ, maxK } = t;
+  const all = { isCausal: true, ...options };
+  const y = pagedAttention(packed(q), keys, values, table, starts, lengths, maxQ, maxK, all);
+  return y.transpose(0, 1).unsqueeze(0);
+}
+
 /**
  * New tokens of several sequences, one behind the other. Make one inside a scope: its tables live as long as that.
  *
@@ -62,23 +114,16 @@ export interface StepPart {
  * const step = new PagedStep(cache, [{ pages: [3, 0], past: 17, tokens: [5] }]);
  * const logits = model.forwardStep(step);   // [1, vocab]: the next token of each sequence
  */
-export class PagedStep {
-  /** `[1, tokens]` i64. */
+export class PagedStep implements StepInputs {
   readonly ids: Tensor;
-  /** Position of each token in its sequence, i64 `[tokens]`. */
   readonly positions: Tensor;
-  /** Which tokens are the last of their sequences, i64 `[sequences]`. */
   readonly last: Tensor;
-  readonly #slots: Tensor;
-  readonly #table: Tensor;
-  readonly #starts: Tensor;
-  readonly #lengths: Tensor;
-  readonly #maxQ: number;
-  readonly #maxK: number;
+  readonly spans: StepInputs["spans"];
+  readonly #tables: PagedTables;
 
   constructor(
     readonly cache: PagedCache,
-    readonly parts: readonly StepPart[],
+    parts: readonly StepPart[],
   ) {
     const { device } = cache.shape;
     const size = cache.pageSize;
@@ -95,7 +140,8 @@ export class PagedStep {
       }
       starts.push(ids.length);
     }
-    const lengths = parts.map((p) => p.past + p.tokens.length);
+    this.spans = parts.map((p) => ({ past: p.past, count: p.tokens.length }));
+    const lengths = this.spans.map((p) => p.past + p.count);
     const wide = (list: readonly number[], shape: number[]): Tensor =>
       tensor(BigInt64Array.from(list, BigInt), { shape, device });
     const narrow = (list: Iterable<number>, shape: number[]): Tensor =>
@@ -106,46 +152,21 @@ export class PagedStep {
       starts.slice(1).map((s) => s - 1),
       [parts.length],
     );
-    this.#slots = wide(slots, [slots.length]);
-    this.#starts = narrow(starts, [starts.length]);
-    this.#lengths = narrow(lengths, [lengths.length]);
-    this.#maxQ = Math.max(...parts.map((p) => p.tokens.length));
-    this.#maxK = Math.max(...lengths);
     // A multiple of a few pages, so that growing sequences keep the shape.
     const columns = 8 * Math.ceil(Math.max(...parts.map((p) => p.pages.length)) / 8);
     const table = new Int32Array(parts.length * columns);
     for (const [i, p] of parts.entries()) table.set(p.pages, i * columns);
-    this.#table = narrow(table, [parts.length, columns]);
+    this.#tables = {
+      slots: wide(slots, [slots.length]),
+      table: narrow(table, [parts.length, columns]),
+      starts: narrow(starts, [starts.length]),
+      lengths: narrow(lengths, [lengths.length]),
+      maxQ: Math.max(...this.spans.map((p) => p.count)),
+      maxK: Math.max(...lengths),
+    };
   }
 
-  /**
-   * Writes the new keys and values of a layer and attends to all of each sequence's.
-   * @param q, k, v `[1, heads, tokens, size]`
-   * @returns `[1, heads, tokens, valueSize]`
-   */
-  attend(
-    layer: number,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    options: { readonly window?: readonly [number, number]; readonly scale?: number },
-  ): Tensor {
-    const { keys, values } = this.cache.layer(layer);
-    /** `[tokens, heads, size]` */
-    const packed = (t: Tensor): Tensor => t.squeeze(0).transpose(0, 1);
-    cacheWrite_(keys, this.#slots, packed(k));
-    cacheWrite_(values, this.#slots, packed(v));
-    const y = pagedAttention(
-      packed(q),
-      keys,
-      values,
-      this.#table,
-      this.#starts,
-      this.#lengths,
-      this.#maxQ,
-      this.#maxK,
-      { isCausal: true, ...options },
-    );
-    return y.transpose(0, 1).unsqueeze(0);
+  attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
+    return attendPaged(this.cache, this.#tables, layer, [q, k, v], options);
   }
 }

@@ -7,6 +7,7 @@ import { fromBytes, noGrad } from "../tensor/index.js";
 import type { ModelConfig } from "./config.js";
 import { familyOf } from "./families/index.js";
 import { type ModelFolder, ModelFolderError, saveFolder } from "./folder.js";
+import { becomesIntegers } from "./integers.js";
 import { openParameters, parameterShapes, readTensors } from "./load.js";
 import { toFiles } from "./parameters.js";
 import type { TensorBytes } from "./safetensors.js";
@@ -18,10 +19,6 @@ export interface QuantizeOptions {
   /** The chip that computes it. */
   readonly device: string;
 }
-
-/** Whether a parameter becomes integers: the matrices of attention and of MLPs that every token passes. */
-const becomesIntegers = (name: string, shape: readonly number[]): boolean =>
-  shape.length === 2 && /^model\.layers\.\d+\.(self_attn|mlp)\..*_proj[a-z_]*\.weight$/.test(name);
 
 /**
  * Writes a folder that holds a model's matrices as integers (config.json: `quantization_config`, tensors `…weight_packed`

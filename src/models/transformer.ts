@@ -2,14 +2,14 @@
 // A family is a declaration in `families/`. Names of parameters are Llama's; what a family's files call them stands there too.
 
 import type { DType } from "../compiler/ir/dtype.js";
-import { Embedding, LayerNorm, Linear, type MakeParameter, Module, RMSNorm } from "../nn/index.js";
+import { Embedding, inDtypeOf, LayerNorm, Linear, type MakeParameter, Module, RMSNorm } from "../nn/index.js";
 import { add, arange, cat, indexSelect, linear, tanh } from "../ops/index.js";
 import { callOperator, type Tensor } from "../tensor/index.js";
 import { type Attention, GroupedAttention, LatentAttention, type Place } from "./attention.js";
 import type { ModelConfig } from "./config.js";
 import { KvCache } from "./kv-cache.js";
 import { makeMlp, type Mlp } from "./mlp.js";
-import { PagedCache, type PagedCacheShape, type PagedStep } from "./paged-cache.js";
+import { PagedCache, type PagedCacheShape, type StepInputs } from "./paged-cache.js";
 import { Rope } from "./rope.js";
 import { dropped, recomputed, type Training } from "./training.js";
 
@@ -212,13 +212,13 @@ export class LanguageModel extends Module {
    * Runs new tokens of several sequences and gives the logits of the next token of each: `[sequences, vocab]`.
    * @throws RangeError when a sequence does not fit the context
    */
-  forwardStep(step: PagedStep): Tensor {
-    const parts = step.parts.map((p) => ({ past: p.past, count: p.tokens.length }));
-    const longest = Math.max(...parts.map((p) => p.past + p.count));
+  forwardStep(step: StepInputs): Tensor {
+    const { spans } = step;
+    const longest = Math.max(...spans.map((p) => p.past + p.count));
     if (longest > this.config.maxPositions)
       throw new RangeError(`${longest} tokens do not fit the context of ${this.config.maxPositions}`);
     const place = {
-      rope: this.#rope?.among(step.positions, parts),
+      rope: this.#rope?.among(step.positions, spans),
       cache: undefined,
       step,
       causal: this.config.causal,
@@ -307,7 +307,8 @@ export class LanguageModel extends Module {
   #logits(x: Tensor): Tensor {
     if (!this.config.causal)
       throw new RangeError(`models of the family "${this.config.family}" do not predict a next token`);
-    return this.lmHead ? this.lmHead.forward(x) : linear(x, this.model.embedTokens.weight);
+    if (this.lmHead) return this.lmHead.forward(x);
+    return linear(x, inDtypeOf(x, this.model.embedTokens.weight));
   }
 
   override dispose(): void {
