@@ -61,9 +61,11 @@ const rows = WORKS.filter((w) => all.ours[w.name]).map((w) => {
   if (own.error) return `| ${w.name} | failed: ${own.error.split("\n")[0].slice(0, 80)} | | | | |`;
   const [first, ...rest] = peers;
   const ratio = first ? first.ms / own.ms : undefined;
+  const share = floorShare(w, own.ms);
   const mark = w.goal && ratio !== undefined && ratio < w.goal ? " (short)" : "";
+  const low = w.reach && share !== "" && Number(share) < w.reach ? " (short)" : "";
   const others = rest.map((p) => `${p.side} ${rate(w, p.ms)}`).join(", ");
-  return `| ${w.name} | ${rate(w, own.ms)} | ${floorShare(w, own.ms)} | ${first ? `${rate(w, first.ms)}${first.side === "torch" ? "" : ` (${first.side})`}` : ""}${others ? `; ${others}` : ""} | ${ratio === undefined ? "" : number(ratio)}${mark} | ${w.goal ?? ""} |`;
+  return `| ${w.name} | ${rate(w, own.ms)} | ${share}${low} | ${first ? `${rate(w, first.ms)}${first.side === "torch" ? "" : ` (${first.side})`}` : ""}${others ? `; ${others}` : ""} | ${ratio === undefined ? "" : number(ratio)}${mark} | ${w.goal ?? (w.reach ? `${w.reach} of the floor` : "")} |`;
 });
 const { floors } = all;
 const tables = [
@@ -72,7 +74,8 @@ const tables = [
   "| check | result |",
   "|---|---|",
   ...Object.entries(all.parts)
-    .filter(([name]) => !WORKS.some((w) => w.part === name) && name !== "floors")
+    .filter(([name]) => name === "learning" || !WORKS.some((w) => w.part === name))
+    .filter(([name]) => name !== "floors" && !name.startsWith("profile-"))
     .map(
       ([name, p]) =>
         `| \`${name}\` | ${p.exit === 0 ? "passed" : `exit ${p.exit}`}: ${p.said.replaceAll("|", "/")} (${p.seconds} s) |`,

@@ -4,6 +4,7 @@
 #
 #   language opinfo models quickstart sanitizer far check     values
 #   tiny memory matmul attention decode sort quantized        speed, ours and torch's; floors measures the machine
+#   decoding prefill training learning                        whole models; profile-PART shows the kernels of a step
 #
 # Needs Node, `npm ci` and `npm run build`; python3 with torch and Triton for the peers. A machine without Node and npm can bring
 # them: where .carry/ holds what bench/nvidia/pack.sh made, that is unpacked.
@@ -42,6 +43,12 @@ part() {
   tiny | memory | matmul | attention | decode | sort | quantized)
     node bench/nvidia/measure.mjs "$OUT" "$1"
     peers "$1" ;;
+  decoding | prefill | training | learning)
+    node bench/nvidia/models.mjs "$OUT" "$1" || failed=1
+    model_peers "$1" || failed=1
+    [ "$1" != learning ] || node bench/nvidia/models.mjs "$OUT" losses || failed=1
+    return ${failed:-0} ;;
+  profile-*) PROFILE=1 node bench/nvidia/models.mjs "$OUT" "${1#profile-}" ;;
   *) echo "no such part: $1"; return 2 ;;
   esac
 }
@@ -52,10 +59,16 @@ peers() {
   python3 bench/nvidia/peers.py "$OUT" "$OUT/works.json" "$@"
 }
 
+model_peers() {
+  [ -n "${NO_PEERS:-}" ] && return 0
+  node -e 'import("./bench/nvidia/model-shapes.mjs").then((m) => console.log(JSON.stringify({ shapes: m.SHAPES, sizes: m.MODEL_SIZES })))' > "$OUT/sizes.json"
+  python3 bench/nvidia/peers_models.py "$OUT" "$OUT/sizes.json" "$1"
+}
+
 status=0
 for p in "$@"; do
   start=$SECONDS
-  timeout "${LIMIT:-470}" bash -c "$(declare -f part peers vexil); SHARED=$SHARED; OUT=$OUT; part $p" > "$OUT/$p.log" 2>&1
+  timeout "${LIMIT:-470}" bash -c "$(declare -f part peers model_peers vexil); SHARED=$SHARED; OUT=$OUT; part $p" > "$OUT/$p.log" 2>&1
   code=$?
   [ $code -ne 0 ] && status=1
   echo "=== $p: exit $code after $((SECONDS - start)) s"

@@ -1,6 +1,8 @@
 // What is measured on an NVIDIA GPU: every work by its name, with the operations or bytes that it cannot do without. The same
 // names stand in peers.py; report.mjs puts both sides together.
 
+import { decodeBytes, forwardFlops, MODEL_SIZES, SHAPES } from "./model-shapes.mjs";
+
 /** A work: `flops` or `bytes` of one run, what its floor is, and the ratio to the peer that is aimed at. */
 const work = (part, name, cost, goal) => ({ part, name, goal, ...cost });
 
@@ -83,5 +85,23 @@ export const WORKS = [
     work("quantized", `int4 weights ${m}x14336x4096`, { bytes: (14336 * 4096) / 2, m, bits: 4 }),
   ]),
 ];
+
+/** Whole models: `reach` is the share of the floor that is aimed at. */
+const sizes = MODEL_SIZES;
+const eight = SHAPES[sizes.decoding.model];
+const shapeOf = (part) => SHAPES[sizes[part].model];
+for (const [bits, name, reach] of [
+  [16, "bf16", 0.8],
+  [8, "int8", 0.8],
+  [4, "int4", 0.8],
+])
+  WORKS.push(
+    work("decoding", `${sizes.decoding.model} decode ${name} batch 1`, { bytes: decodeBytes(eight, bits, sizes.decoding.context), reach }), // biome-ignore format: one line
+  );
+WORKS.push(
+  work("prefill", `${sizes.prefill.model} prefill bf16 ${sizes.prefill.tokens}`, { flops: forwardFlops(eight, 1, sizes.prefill.tokens, { outputs: 1 }), rate: "bf16", reach: 0.6 }), // biome-ignore format: one line
+  work("training", `${sizes.training.model} training step bf16 ${sizes.training.rows}x${sizes.training.tokens}`, { flops: 3 * forwardFlops(shapeOf("training"), sizes.training.rows, sizes.training.tokens), rate: "bf16" }, 1), // biome-ignore format: one line
+  work("learning", `${sizes.learning.model} training step of ${sizes.learning.steps}`, { flops: 3 * forwardFlops(shapeOf("learning"), sizes.learning.rows, sizes.learning.tokens), rate: "bf16" }, 1), // biome-ignore format: one line
+);
 
 export const SIZES = { B, H, D, ELEMENTS, ROWS, COLS };

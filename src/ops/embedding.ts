@@ -13,6 +13,7 @@ import {
   showShape,
   type Tensor,
 } from "../tensor/index.js";
+import { gradientByRuns, MOST_COUNTED } from "./embedding-runs.js";
 import { computeDtype, nextPowerOf2, planRows, rowMajor } from "./rows.js";
 
 const lookup = kernel(
@@ -135,13 +136,15 @@ const embeddingBackward: Operator<
     const cols = grad.shape.at(-1)!;
     const n = indices.numel;
     // Half floats are summed in f32; the engine rounds the sum once.
-    const T = computeDtype(grad.dtype);
+    const T = computeDtype(grad.dtype) as "f32" | "f64";
+    const ids = rowMajor(indices);
+    const { threads, programThreads = 1 } = grad.chip.capabilities;
+    if (programThreads > 1 && n <= MOST_COUNTED)
+      return gradientByRuns(rowMajor(grad), ids, { table, cols, padding, scaled, dtype: T });
     const dw = empty([table, cols], { dtype: T, device });
     if (dw.numel === 0) return dw;
-    const ids = rowMajor(indices);
     const counts = scaled ? empty([table], { dtype: "i32", device }) : ids;
     if (scaled) count.launch([1], { ids, counts, n, table, BLOCK: 64 });
-    const { threads } = grad.chip.capabilities;
     const share = (n + table) * cols < 131072 ? cols : Math.ceil(cols / threads);
     const COLS = Math.min(1024, Math.max(16, nextPowerOf2(share)));
     scatter.launch([Math.ceil(cols / COLS)], {

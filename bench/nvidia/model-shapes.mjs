@@ -1,0 +1,50 @@
+// The models that are measured, by the fields of a config.json, and what a token of each cannot do without.
+
+const qwen3 = {
+  model_type: "qwen3",
+  vocab_size: 151936,
+  head_dim: 128,
+  max_position_embeddings: 40960,
+  rms_norm_eps: 1e-6,
+  rope_theta: 1e6,
+};
+
+export const SHAPES = {
+  "Qwen3-8B": { ...qwen3, hidden_size: 4096, intermediate_size: 12288, num_hidden_layers: 36, num_attention_heads: 32, num_key_value_heads: 8 },
+  "Qwen3-0.6B": { ...qwen3, hidden_size: 1024, intermediate_size: 3072, num_hidden_layers: 28, num_attention_heads: 16, num_key_value_heads: 8, tie_word_embeddings: true },
+  "Llama-100M": { model_type: "llama", vocab_size: 32000, hidden_size: 768, intermediate_size: 2048, num_hidden_layers: 12, num_attention_heads: 12, num_key_value_heads: 12, max_position_embeddings: 2048, rms_norm_eps: 1e-6, rope_theta: 1e4, tie_word_embeddings: true },
+}; // biome-ignore format: a line each
+
+const headDim = (c) => c.head_dim ?? c.hidden_size / c.num_attention_heads;
+
+/** Weights of the matrices that every token passes: those of the blocks, and the output matrix. */
+export function weightsOf(c) {
+  const d = headDim(c);
+  const attention = c.hidden_size * d * (2 * c.num_attention_heads + 2 * c.num_key_value_heads);
+  const blocks = c.num_hidden_layers * (attention + 3 * c.hidden_size * c.intermediate_size);
+  return { blocks, output: c.vocab_size * c.hidden_size };
+}
+
+/** Bytes that decoding a token must read: weights of `bits` in the blocks, the output matrix of 16 bits, keys and values. */
+export function decodeBytes(c, bits, context, group = 128) {
+  const { blocks, output } = weightsOf(c);
+  const scales = bits < 16 ? (4 * blocks) / group : 0;
+  const cache = 2 * 2 * c.num_hidden_layers * c.num_key_value_heads * headDim(c) * context;
+  return (blocks * bits) / 8 + scales + 2 * output + cache;
+}
+
+/** Operations of `rows` sequences of `tokens`: two for each weight and token, and causal attention's half of the products. */
+export function forwardFlops(c, rows, tokens, { outputs = rows * tokens } = {}) {
+  const { blocks, output } = weightsOf(c);
+  const attention =
+    (4 * rows * c.num_attention_heads * headDim(c) * tokens * tokens * c.num_hidden_layers) / 2;
+  return 2 * blocks * rows * tokens + 2 * output * outputs + attention;
+}
+
+/** The parts of bench/nvidia/models.mjs, small enough for a try where `quick` is set. */
+export const MODEL_SIZES = {
+  decoding: { model: "Qwen3-8B", context: 1024, tokens: 64 },
+  prefill: { model: "Qwen3-8B", tokens: 4096 },
+  training: { model: "Qwen3-0.6B", rows: 8, tokens: 2048, steps: 6 },
+  learning: { model: "Llama-100M", rows: 8, tokens: 512, steps: 5000, every: 100, rate: 6e-4, warm: 200, decay: 0.1, betas: [0.9, 0.95], eps: 1e-8, successors: 4 },
+}; // biome-ignore format: a line each
