@@ -32,6 +32,10 @@ export interface Attention extends Module {
 const splitHeads = (t: Tensor, heads: number, size: number): Tensor =>
   t.view([t.shape[0]!, t.shape[1]!, heads, size]).transpose(1, 2);
 
+/** Each head's vector normed, with heads beside tokens as the projections gave them: so the norm reads rows as they stand. */
+const normed = (t: Tensor, norm: RMSNorm | undefined): Tensor =>
+  norm ? norm.forward(t.transpose(1, 2)).transpose(1, 2) : t;
+
 /** The other way. */
 const joinHeads = (t: Tensor): Tensor => {
   const [batch, heads, tokens, size] = t.shape as [number, number, number, number];
@@ -96,8 +100,8 @@ export class GroupedAttention extends Module implements Attention {
   forward(x: Tensor, place: Place): Tensor {
     const window = this.#config.windows[this.#layer];
     const core = (q: Tensor, k: Tensor, v: Tensor): Tensor => {
-      const turnedK = turned(this.kNorm?.forward(k) ?? k, place);
-      return attend(place, this.#layer, turned(this.qNorm?.forward(q) ?? q, place), turnedK, v, {
+      const [query, key] = [turned(normed(q, this.qNorm), place), turned(normed(k, this.kNorm), place)];
+      return attend(place, this.#layer, query, key, v, {
         ...(window === undefined ? {} : { window: [window - 1, place.causal ? 0 : window - 1] }),
       });
     };
@@ -115,7 +119,12 @@ export class GroupedAttention extends Module implements Attention {
         splitHeads(this.vProj!.forward(x), kvHeads, headDim),
       ];
     const all = splitHeads(this.qkvProj.forward(x), heads + 2 * kvHeads, headDim);
-    return [all.narrow(1, 0, heads), all.narrow(1, heads, kvHeads), all.narrow(1, heads + kvHeads, kvHeads)];
+    const [q, k] = [all.narrow(1, 0, heads), all.narrow(1, heads, kvHeads)];
+    return [
+      this.qNorm?.forward(q) ?? q,
+      this.kNorm?.forward(k) ?? k,
+      all.narrow(1, heads + kvHeads, kvHeads),
+    ];
   }
 }
 

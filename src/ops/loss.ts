@@ -237,15 +237,14 @@ export const crossEntropy: Operator<
     checkReduction("cross_entropy", reduction);
     if (!(smoothing >= 0 && smoothing <= 1))
       throw new RangeError(`cross_entropy: labelSmoothing is between 0 and 1, not ${smoothing}`);
-    const x = f32or64(input);
     if (target.dtype !== "i64")
       return backTo(
-        withProbabilities(x, f32or64(target), weight && f32or64(weight), smoothing, reduction),
+        withProbabilities(f32or64(input), f32or64(target), weight && f32or64(weight), smoothing, reduction),
         input,
       );
     checkTargets("cross_entropy", input, target, weight);
     if (!weight && smoothing === 0) return backTo(plainCrossEntropy(input, target, ignore, reduction), input);
-    return backTo(smoothedCrossEntropy(x, target, weight, ignore, smoothing, reduction), input);
+    return backTo(smoothedCrossEntropy(f32or64(input), target, weight, ignore, smoothing, reduction), input);
   },
   derivative: "composite",
   opinfo: ["nn.functional.cross_entropy"],

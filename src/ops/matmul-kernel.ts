@@ -16,20 +16,22 @@ const product = kernel(
     b: ptr, sbz: dim, sbk: dim, sbn: dim,
     c: ptr, scz: dim, scm: dim, scn: dim,
     M: i32, N: dim, K: dim,
-    BM: constexpr, BN: constexpr, BK: constexpr, IN: constexpr.dtype, ACC: constexpr.dtype,
+    BM: constexpr, BN: constexpr, BK: constexpr, EVEN: constexpr.bool, IN: constexpr.dtype, ACC: constexpr.dtype,
   },
-  ({ a, saz, sam, sak, b, sbz, sbk, sbn, c, scz, scm, scn, M, N, K, BM, BN, BK, IN, ACC }, tl) => {
+  ({ a, saz, sam, sak, b, sbz, sbk, sbn, c, scz, scm, scn, M, N, K, BM, BN, BK, EVEN, IN, ACC }, tl) => {
     const z = tl.programId(2);
     const rows = tl.col(tl.programId(0) * BM + tl.arange(0, BM));
     const cols = tl.row(tl.programId(1) * BN + tl.arange(0, BN));
     const ks = tl.arange(0, BK);
+    // M is no `dim`: it grows with the batch, and code would be made for each kind. Where `a` is turned its copies need to know.
+    const height = EVEN ? tl.multipleOf(M, 16) : M;
     const aRows = a + z * saz + rows * sam;
     const bCols = b + z * sbz + cols * sbn;
     let acc = tl.zeros([BM, BN], ACC);
     for (let k = 0; k < K; k += BK) {
       const ak = tl.row(k + ks);
       const bk = tl.col(k + ks);
-      const x = tl.load(aRows + ak * sak, rows < M && ak < K, 0);
+      const x = tl.load(aRows + ak * sak, rows < height && ak < K, 0);
       const y = tl.load(bCols + bk * sbk, bk < K && cols < N, 0);
       acc = tl.dot(tl.cast(x, IN), tl.cast(y, IN), acc);
     }
@@ -152,6 +154,7 @@ export function launchProduct(
     BM,
     BN,
     BK,
+    EVEN: a.rowStride === 1 && a.colStride !== 1 && M % 16 === 0,
     IN: dtype,
     ACC: dotAccumulator(dtype),
   });

@@ -90,6 +90,39 @@ const backward = kernel(
   "rms_norm_backward",
 );
 
+/** {@link backward} for rows of one block on chips whose threads share a program: rows are read once, sums stay in registers. */
+const backwardOnce = kernel(
+  // biome-ignore format: one line per group
+  { x: ptr, w: ptr, dy: ptr, dx: ptr, dw: ptr, rows: i32, cols: dim, eps: f64, perProgram: i32,
+    ROWS: constexpr, COLS: constexpr, WEIGHT: constexpr.bool, T: constexpr.dtype },
+  ({ x, w, dy, dx, dw, rows, cols, eps, perProgram, ROWS, COLS, WEIGHT, T }, tl) => {
+    const first = tl.programId(0) * perProgram;
+    const end = tl.minimum(first + perProgram, rows);
+    const n = tl.cast(cols, T);
+    const c = tl.arange(0, COLS);
+    const own = c < cols;
+    const weight = WEIGHT ? tl.cast(tl.load(w + c, own, 0), T) : tl.full([COLS], 1, T);
+    let sums = tl.zeros([ROWS, COLS], T);
+    for (let r = first; r < end; r += ROWS) {
+      const row = r + tl.arange(0, ROWS);
+      const at = tl.col(row * cols) + tl.row(c);
+      const mask = tl.col(row < end) && tl.row(own);
+      const v = tl.cast(tl.load(x + at, mask, 0), T);
+      const d = tl.cast(tl.load(dy + at, mask, 0), T);
+      const g = d * tl.row(weight);
+      const scale = tl.rsqrt(tl.sum(v * v, 1) / n + tl.cast(eps, T));
+      const shift = (tl.sum(v * g, 1) * scale * scale * scale) / n;
+      tl.store(dx + at, g * tl.col(scale) - v * tl.col(shift), mask);
+      sums += d * v * tl.col(scale);
+    }
+    if (WEIGHT) tl.store(dw + tl.programId(0) * cols + c, tl.sum(sums, 0), own);
+  },
+  "rms_norm_backward",
+);
+
+/** Elements of a row in one block of {@link backwardOnce}, and of all its rows. */
+const [ONCE, ONCE_ALL] = [4096, 2048];
+
 /** Machine epsilons: what PyTorch takes where `eps` is left out. */
 const EPSILON: Readonly<Record<string, number>> = {
   f64: 2 ** -52,
@@ -127,12 +160,16 @@ const rmsNormBackward: Operator<
     const dy = rowMajor(grad);
     const dx = emptyLike(x);
     const T = computeDtype(x.dtype);
-    const { ROWS, COLS } = planRows(x, rows, cols);
-    const programs = Math.max(1, Math.min(Math.ceil(rows / ROWS), 2 * x.chip.capabilities.threads));
+    const { threads, programThreads = 1 } = x.chip.capabilities;
+    const once = programThreads > 1 && cols <= ONCE;
+    const plan = planRows(x, rows, cols);
+    const { COLS } = plan;
+    const ROWS = once ? Math.max(1, ONCE_ALL / COLS) : plan.ROWS;
+    const programs = Math.max(1, Math.min(Math.ceil(rows / ROWS), (once ? 8 : 2) * threads));
     const perProgram = Math.ceil(rows / programs / ROWS) * ROWS;
     const dw = empty([programs, cols], { dtype: T, device: x.device });
     if (rows > 0)
-      backward.launch([programs], {
+      (once ? backwardOnce : backward).launch([programs], {
         x,
         w: weight ? rowMajor(weight) : x,
         dy,

@@ -9,6 +9,7 @@ import { OwnedBuffer } from "../../runtime/owned-buffers.js";
 import { Reports } from "../../runtime/reports.js";
 import type { CudaContext } from "./context.js";
 import { CudaMemory } from "./memory.js";
+import { OVERLAPS } from "./print.js";
 
 /** What the driver must know of a kernel; stands in the artifact's meta. */
 export interface KernelMeta {
@@ -27,8 +28,10 @@ export interface KernelMeta {
   readonly reports?: readonly ReportSite[];
 }
 
-/** Layout of the pinned block, in bytes: CUlaunchConfig, the `extra` list, the size, then the arguments. */
-const BLOCK = { config: 0, extra: 64, size: 128, args: 192, bytes: 192 + 4096 } as const;
+/** Layout of the pinned block, in bytes: CUlaunchConfig, the `extra` list, the size, one CUlaunchAttribute, then the arguments. */
+const BLOCK = { config: 0, extra: 64, size: 128, attribute: 192, args: 320, bytes: 320 + 4096 } as const;
+/** CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: a launch may begin while the one before it ends. */
+const MAY_OVERLAP = 6;
 /** CU_LAUNCH_PARAM_BUFFER_POINTER and _SIZE. */
 const [EXTRA_END, EXTRA_POINTER, EXTRA_SIZE] = [0, 1, 2];
 /** CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES; up to 48 KiB need no leave. */
@@ -72,6 +75,13 @@ export class CudaDriver implements Driver {
     this.block = new ArgumentBlock(context.cuda.view(this.address, BLOCK.bytes));
     this.block.words.fill(0);
     this.block.putWhole((BLOCK.config + 32) / 8, context.stream);
+    // Every kernel of such a GPU waits for the one before it by itself (print.ts).
+    if (context.device.capability >= OVERLAPS) {
+      this.block.putWhole((BLOCK.config + 40) / 8, this.address + BLOCK.attribute);
+      this.block.words[(BLOCK.config + 48) / 4] = 1;
+      this.block.words[BLOCK.attribute / 4] = MAY_OVERLAP;
+      this.block.words[BLOCK.attribute / 4 + 2] = 1;
+    }
     const extra = [
       EXTRA_POINTER,
       this.address + BLOCK.args,

@@ -82,8 +82,13 @@ describe.skipIf(!hasPtxas)(`library kernels as PTX${hasPtxas ? "" : " (missing: 
       setTuning(chip, [{ ...tuning, chip: "wasm" }]);
       try {
         const a = empty([512, 512], { dtype, ...on });
-        for (const b of [a, a.t()]) {
-          const [form] = formsOf(90, () => matmul(a, b));
+        for (const [x, y] of [
+          [a, a],
+          [a, a.t()],
+          [a.t(), a],
+          [a.t(), a.t()],
+        ] as const) {
+          const [form] = formsOf(90, () => matmul(x, y));
           expect(count(form!.body, "copyAsync")).toBeGreaterThan(0);
           expect(count(form!.body, "matrixCommit")).toBe(1);
           const { report } = assemble(printPtx(form!, 90), 90);

@@ -16,7 +16,7 @@ import { gridRegister, type Head, printOp } from "./ops.js";
 import { PtxUnit } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 3;
+export const PRINTER_VERSION = 4;
 
 /** The name of every kernel's entry point. */
 export const ENTRY = "kernel";
@@ -33,6 +33,9 @@ export function printPtx(form: Form, capability: number): string {
 
 /** The newest generation whose instructions are used; later GPUs run its code through the driver's compiler. */
 const NEWEST = 90;
+
+/** From this compute capability on a kernel may be launched while the one before it still runs (see driver.ts). */
+export const OVERLAPS = 90;
 
 class Printer implements Head, Bases {
   private readonly u: PtxUnit;
@@ -68,6 +71,8 @@ class Printer implements Head, Bases {
       `.reqntid ${form.threads}, 1, 1`,
       "{",
       ...u.declarations(),
+      // The launch before may still run: nothing in memory is touched before it has ended. The one behind may get ready at once.
+      ...(u.capability >= OVERLAPS ? ["\tgriddepcontrol.launch_dependents;", "\tgriddepcontrol.wait;"] : []),
       ...this.head,
       ...u.lines,
       "\tret;",
