@@ -133,7 +133,7 @@ function paramOf(name: string, v: Value): FormParam {
 }
 
 /** Changes whenever the form that is made of a function does. Part of the fingerprint of every chip that prints it. */
-export const LOWERING_VERSION = 3;
+export const LOWERING_VERSION = 4;
 
 /** Lowers an optimised function. Throws CompileError where a program does not fit the chip's shared memory. */
 export function lowerSimt(original: Func, shape: SimtShape): Form {
@@ -151,17 +151,24 @@ export function lowerSimt(original: Func, shape: SimtShape): Form {
     const form = emitFunc(func, streamed, shape);
     if (form.sharedBytes <= shape.sharedBytes) return form;
   }
-  // More threads hold a tile in fewer registers each.
+  // More threads hold a tile in fewer registers each, but share the workgroup's: the form that fits, else the one nearest to it.
+  let best: { form: Form; over: number } | undefined;
   for (let threads: number | undefined; ; ) {
     const plan = new Plan(func, shape, threads, false);
     const form = emitFunc(func, plan, shape);
     threads = plan.threads * 2;
-    if (form.sharedBytes > shape.sharedBytes)
+    if (form.sharedBytes > shape.sharedBytes) {
+      if (best) return best.form;
       throw new CompileError(
         `${func.name}: a program needs ${form.sharedBytes} bytes of shared memory, but this chip has ${shape.sharedBytes}; make its blocks smaller`,
       );
-    if (form.registers <= shape.registers || plan.threads * 2 > Math.min(shape.maxThreads, plan.largest))
-      return form;
+    }
+    // Asynchronous products keep their sums in registers, whatever the assembler would like.
+    const most = plan.pipelines.size > 0 ? (shape.groupRegisters ?? Infinity) / plan.threads : Infinity;
+    const over = form.registers / Math.min(shape.registers, most);
+    if (over <= 1) return form;
+    if (!best || over < best.over) best = { form, over };
+    if (threads > Math.min(shape.maxThreads, plan.largest)) return best.form;
   }
 }
 

@@ -38,7 +38,7 @@ export class Plan {
   /** The elements of the largest tile. */
   readonly largest: number;
   readonly threads: number;
-  private readonly pipelines: ReadonlyMap<Op, Pipeline>;
+  readonly pipelines: ReadonlyMap<Op, Pipeline>;
   /** By the loop. There is at most one, and then no pipeline. */
   private readonly streams: ReadonlyMap<Op, Stream>;
   /** Small loads in layouts of their own: those that their uses want. */
