@@ -4,8 +4,10 @@
 import type { Chip } from "./driver.js";
 import { authorLineOf, sizeText, stackNow } from "./leaks.js";
 
-/** From so many bytes on an allocation is noted. */
-export const LARGE = 2 ** 22;
+/** From so many bytes on an allocation is noted: on chips whose threads share programs (GPUs) filling it is a matter of microseconds, too. */
+export const largeFrom = (chip: Chip): number =>
+  (chip.capabilities.programThreads ?? 1) > 1 ? LARGE_ON_GPUS : LARGE;
+const [LARGE, LARGE_ON_GPUS] = [2 ** 22, 2 ** 27];
 /** How many an error lists. */
 const SHOWN = 8;
 
@@ -36,5 +38,5 @@ export function largestInUse(chip: Chip): string {
     .slice(0, SHOWN)
     .map((n) => `\n  ${sizeText(n.bytes)}${n.what ? ` ${n.what}` : ""} made at ${authorLineOf(n.trace)}`);
   const rest = mine.length - lines.length;
-  return `. The largest tensors in use:${lines.join("")}${rest > 0 ? `\n  and ${rest} more of at least ${sizeText(LARGE)}` : ""}`;
+  return `. The largest tensors in use:${lines.join("")}${rest > 0 ? `\n  and ${rest} more of at least ${sizeText(largeFrom(chip))}` : ""}`;
 }

@@ -3,7 +3,7 @@
 
 import type { Chip, DeviceBuffer } from "./driver.js";
 import { forgetAllocation, recordAllocation, trackingAllocations } from "./leaks.js";
-import { forgetLarge, LARGE, type LargeAllocation, noteLarge } from "./large.js";
+import { forgetLarge, type LargeAllocation, largeFrom, noteLarge } from "./large.js";
 import { type Pool, poolOf } from "./pool.js";
 import { recorder } from "./recording.js";
 import { currentScope, type Scope } from "./scope.js";
@@ -78,7 +78,7 @@ export function allocate(chip: Chip, bytes: number): Storage {
   const storage = new Storage(chip, bytes, pool);
   if (scope !== null) scope.own(storage);
   if (recorder !== null) recorder.allocated(storage);
-  if (bytes >= LARGE) storage.note = noteLarge(chip, bytes);
+  if (bytes >= largeFrom(chip)) storage.note = noteLarge(chip, bytes);
   if (trackingAllocations()) recordAllocation(storage);
   return storage;
 }
