@@ -97,69 +97,77 @@ async function prefill() {
   else say(`${size.model} prefill bf16 ${size.tokens}`, await time(run, { n: 3 }));
 }
 
-/** One step of training; the loss is added to `sum` on the chip. */
-function trainer(model, options) {
+/** A step of training, captured: inputs, targets and rates are read from tensors, the loss is added to `sum` on the chip. */
+function trainer(model, options, [rows, tokens]) {
   const optimizer = new AdamW(model.namedParameters(), { ...options, decays: () => true });
-  return (inputs, targets, rate, sum) =>
-    scope(() => {
-      const logits = model.forward(inputs);
-      const loss = vexil.crossEntropy(logits.view([-1, raw.vocab_size]), targets);
-      loss.backward();
-      optimizer.step(rate);
-      model.zeroGrad();
-      noGrad(() => sum.add_(loss.detach()));
-    });
+  const room = (shape, dtype) => vexil.zeros(shape, { dtype, device });
+  const made = { inputs: room([rows, tokens], "i64"), targets: room([rows * tokens], "i64"), rates: room([3], "f32"), sum: room([], "f32") }; // biome-ignore format: one line
+  const once = () => {
+    const logits = model.forward(made.inputs);
+    const loss = vexil.crossEntropy(logits.view([-1, raw.vocab_size]), made.targets);
+    loss.backward();
+    optimizer.step(made.rates);
+    model.zeroGrad();
+    noGrad(() => made.sum.add_(loss.detach()));
+  };
+  const write = (to, list) =>
+    scope(() => noGrad(() => to.copy_(tensor(list, { shape: [...to.shape], device }))));
+  return { ...made, once, write, rates: (rate, step) => write(made.rates, optimizer.rates(rate, step)) };
 }
 
 async function training() {
   const model = createModel(raw, { device, seed: 1, dtype: "bf16" });
-  const step = trainer(model, { betas: [0.9, 0.95], eps: 1e-8, weightDecay: 0.1 });
-  const inputs = randomIds([size.rows, size.tokens]);
-  const targets = randomIds([size.rows * size.tokens], 2);
-  const sum = tensor(new Float32Array(1), { shape: [], device });
-  const run = () => void step(inputs, targets, 1e-4, sum);
+  const t = trainer(model, { betas: [0.9, 0.95], eps: 1e-8, weightDecay: 0.1 }, [size.rows, size.tokens]);
+  const list = (seed) => BigInt64Array.from(tokenStream({ vocab: raw.vocab_size, count: size.rows * size.tokens, seed, successors: 97 }), BigInt); // biome-ignore format: one line
+  t.write(t.inputs, list(1));
+  t.write(t.targets, list(2));
+  t.rates(1e-4, 1);
+  const run = () => scope(t.once);
   if (process.env["PROFILE"]) return await profiled(run);
-  say(
-    `${size.model} training step bf16 ${size.rows}x${size.tokens}`,
-    await time(run, { n: 2, samples: steps }),
-  );
-  console.log(
-    "loss",
-    (await sum.item()) / (2 * steps + 1),
-    "peak GB",
-    vexil.memoryStats(chip).peak / 2 ** 30,
-  );
+  const name = `${size.model} training step bf16 ${size.rows}x${size.tokens}`;
+  const eager = await time(run, { n: 2, samples: 3 });
+  console.log(name, "without a graph", eager.map((x) => x.toFixed(2)).join(" "), "ms");
+  const graph = vexil.capture(t.once);
+  say(name, await time(() => graph.replay(), { n: 2, samples: steps }));
+  console.log("loss", (await t.sum.item()) / (2 * steps + 8), "peak GB", vexil.memoryStats(chip).peak / 2 ** 30); // biome-ignore format: one line
 }
 
 async function learning() {
   const { rows: batch, tokens, every, betas, eps, decay } = size;
-  const model = createModel(raw, { device, seed: 1, dtype: "f32", activations: "bf16" });
+  const model = createModel(raw, { device, seed: 1, dtype: "bf16" });
   // The other side starts from the same weights and sees the same tokens.
   const names = [];
   for (const [name, p] of model.namedParameters()) {
     names.push([name, p.shape]);
-    writeFileSync(`${files}/learning-${names.length - 1}.f32`, await p.bytes());
+    writeFileSync(`${files}/learning-${names.length - 1}.f32`, await noGrad(() => p.to("f32")).bytes());
   }
   writeFileSync(`${files}/learning.json`, JSON.stringify({ names, raw, size: { ...size, steps } }));
   const stream = tokenStream({ vocab: raw.vocab_size, count: steps * batch * tokens + 1, seed: 7, successors: size.successors }); // biome-ignore format: one line
   writeFileSync(`${files}/learning-tokens.i32`, stream);
-  const step = trainer(model, { betas, eps, weightDecay: decay });
-  const sum = tensor(new Float32Array(1), { shape: [], device });
-  const run = (i) => {
+  const t = trainer(model, { betas, eps, weightDecay: decay, masterWeights: true }, [batch, tokens]);
+  const prepare = (i) => {
     const at = i * batch * tokens;
     const ids = BigInt64Array.from(stream.subarray(at, at + batch * tokens + 1), BigInt);
-    const all = tensor(ids, { shape: [batch * tokens + 1], device });
-    step(all.narrow(0, 0, batch * tokens).view([batch, tokens]), all.narrow(0, 1, batch * tokens), rates(size, steps, i), sum); // biome-ignore format: one line
+    t.write(t.inputs, ids.subarray(0, -1));
+    t.write(t.targets, ids.subarray(1));
+    t.rates(rates(size, steps, i), i + 1);
   };
-  if (process.env["PROFILE"]) return await profiled(() => scope(() => run(0)));
+  prepare(0);
+  if (process.env["PROFILE"]) return await profiled(() => scope(t.once));
+  scope(t.once);
+  const graph = vexil.capture(t.once);
   const losses = [];
   const ms = [];
   let from = performance.now();
   for (let i = 0; i < steps; i++) {
-    scope(() => run(i));
+    // The first was run to compile it.
+    if (i > 0) {
+      prepare(i);
+      graph.replay();
+    }
     if ((i + 1) % every > 0) continue;
-    losses.push((await sum.item()) / every);
-    noGrad(() => sum.zero_());
+    losses.push((await t.sum.item()) / every);
+    noGrad(() => t.sum.zero_());
     ms.push((performance.now() - from) / every);
     from = performance.now();
     writeFileSync(`${files}/learning-ours.json`, JSON.stringify(losses));

@@ -2,7 +2,7 @@
 // A family is a declaration in `families/`. Names of parameters are Llama's; what a family's files call them stands there too.
 
 import type { DType } from "../compiler/ir/dtype.js";
-import { Embedding, inDtypeOf, LayerNorm, Linear, type MakeParameter, Module, RMSNorm } from "../nn/index.js";
+import { Embedding, LayerNorm, Linear, type MakeParameter, Module, RMSNorm } from "../nn/index.js";
 import { add, arange, cat, indexSelect, linear, tanh } from "../ops/index.js";
 import { callOperator, type Tensor } from "../tensor/index.js";
 import { type Attention, GroupedAttention, LatentAttention, type Place } from "./attention.js";
@@ -307,8 +307,7 @@ export class LanguageModel extends Module {
   #logits(x: Tensor): Tensor {
     if (!this.config.causal)
       throw new RangeError(`models of the family "${this.config.family}" do not predict a next token`);
-    if (this.lmHead) return this.lmHead.forward(x);
-    return linear(x, inDtypeOf(x, this.model.embedTokens.weight));
+    return this.lmHead ? this.lmHead.forward(x) : linear(x, this.model.embedTokens.weight);
   }
 
   override dispose(): void {

@@ -1,6 +1,6 @@
 // AdamW (Loshchilov and Hutter, 2019) and the clipping of gradients, as PyTorch computes them.
 
-import { adamwSteps_, clipCoefficient, zerosLike } from "../ops/index.js";
+import { adamwRates, adamwSteps_, clipCoefficient, zerosLike } from "../ops/index.js";
 import { callOperator, keep, noGrad, type Tensor } from "../tensor/index.js";
 
 export interface AdamWOptions {
@@ -65,11 +65,12 @@ export class AdamW {
 
   /**
    * One update. Parameters without a gradient stay as they are.
-   * @param learningRate the step's learning rate
+   * @param learningRate the step's learning rate; or what {@link rates} gives as a tensor f32 `[3]`, which a captured step reads anew at
+   *   each replay
    * @param clip the most that the gradients' common norm may be, or what they are multiplied by ({@link clip})
    * @returns the norm of all gradients before clipping (f32, 0-dimensional), if the most was given
    */
-  step(learningRate: number, clip?: number | Tensor): Tensor | undefined {
+  step(learningRate: number | Tensor, clip?: number | Tensor): Tensor | undefined {
     return noGrad(() => {
       const { betas, eps, weightDecay, decays = (_n, p) => p.ndim >= 2 } = this.#options;
       this.steps++;
@@ -82,13 +83,14 @@ export class AdamW {
         moments.map(({ m }) => m),
         moments.map(({ v }) => v),
         {
-          lr: learningRate,
+          lr: typeof learningRate === "number" ? learningRate : 0,
           beta1: betas[0],
           beta2: betas[1],
           eps,
           weightDecay: live.map(([name, p]) => (decays(name, p) ? weightDecay : 0)),
           step: this.steps,
           gradScale: clipped?.scale ?? (clip as Tensor | undefined),
+          rates: typeof learningRate === "number" ? undefined : learningRate,
         },
       );
       live.forEach(([, p], i) => {
@@ -97,6 +99,12 @@ export class AdamW {
       });
       return clipped?.norm;
     });
+  }
+
+  /** What a step reads that is not captured with its numbers: for the learning rate and the number of the step, from 1. */
+  rates(learningRate: number, step: number): Float32Array {
+    const [beta1, beta2] = this.#options.betas;
+    return adamwRates(learningRate, beta1, beta2, step);
   }
 
   #moments(name: string, p: Tensor): Moments {

@@ -1,7 +1,7 @@
 // The layers of language models: each holds its parameters and says how they are used.
 
 import { embedding, layerNorm, linear, quantizedLinear, rmsNorm } from "../ops/index.js";
-import { callOperator, type Tensor } from "../tensor/index.js";
+import type { Tensor } from "../tensor/index.js";
 import { Module } from "./module.js";
 
 /** A matrix `[out, in]` of 8- or 4-bit integers with scales, in the layout of `ops/quantized.ts`. */
@@ -21,12 +21,6 @@ export interface MakeParameter {
   /** The integers of a matrix, if that is how a checkpoint holds it. */
   readonly integers?: (name: string, shape: readonly [number, number]) => IntegerMatrix | undefined;
 }
-
-/** A wider parameter rounded to what is computed in (mixed precision): its gradient comes back in its own dtype. */
-export const inDtypeOf = (x: Tensor, parameter: Tensor): Tensor =>
-  x.itemSize < parameter.itemSize
-    ? (callOperator("_to_copy", parameter, { dtype: x.dtype }) as Tensor)
-    : parameter;
 
 /**
  * `y = x @ weight.T + bias`: `[..., in] -> [..., out]`; weight `[out, in]`, bias `[out]`, as PyTorch's `nn.Linear`.
@@ -59,7 +53,7 @@ export class Linear extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    if (this.weight) return linear(x, inDtypeOf(x, this.weight), this.bias ? inDtypeOf(x, this.bias) : null);
+    if (this.weight) return linear(x, this.weight, this.bias ?? null);
     return quantizedLinear(
       x,
       this.weightPacked!,

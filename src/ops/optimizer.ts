@@ -103,31 +103,38 @@ const updateMany = kernel(
     p1: ptr, g1: ptr, m1: ptr, v1: ptr, n1: i32, d1: f32, e1: i32,
     p2: ptr, g2: ptr, m2: ptr, v2: ptr, n2: i32, d2: f32, e2: i32,
     p3: ptr, g3: ptr, m3: ptr, v3: ptr, n3: i32, d3: f32,
-    scale: ptr, lr: f32, b1: f32, b2: f32, eps: f32, c1: f32, c2: f32, BLOCK: constexpr, SCALED: constexpr.bool, step,
+    scale: ptr, rates: ptr, lr: f32, b1: f32, b2: f32, eps: f32, c1: f32, c2: f32, BLOCK: constexpr, SCALED: constexpr.bool, READ: constexpr.bool, step,
   },
   // biome-ignore format: one line per tensor
   ({
     p0, g0, m0, v0, n0, d0, e0, p1, g1, m1, v1, n1, d1, e1, p2, g2, m2, v2, n2, d2, e2, p3, g3, m3, v3, n3, d3,
-    scale, lr, b1, b2, eps, c1, c2, BLOCK, SCALED, step }, tl) => {
+    scale, rates, lr, b1, b2, eps, c1, c2, BLOCK, SCALED, READ, step }, tl) => {
     const block = tl.programId(0);
     const factor = SCALED ? tl.load(scale) : tl.cast(1, tl.f32);
+    const rate = READ ? tl.load(rates) : lr;
+    const first = READ ? tl.load(rates + 1) : c1;
+    const second = READ ? tl.load(rates + 2) : c2;
     // `e` says behind which block a tensor ends.
     if (block < e0) {
       const at = block * BLOCK + tl.arange(0, BLOCK);
-      step(p0, g0, m0, v0, at, at < n0, factor, lr, b1, b2, eps, d0, c1, c2);
+      step(p0, g0, m0, v0, at, at < n0, factor, rate, b1, b2, eps, d0, first, second);
     } else if (block < e1) {
       const at = (block - e0) * BLOCK + tl.arange(0, BLOCK);
-      step(p1, g1, m1, v1, at, at < n1, factor, lr, b1, b2, eps, d1, c1, c2);
+      step(p1, g1, m1, v1, at, at < n1, factor, rate, b1, b2, eps, d1, first, second);
     } else if (block < e2) {
       const at = (block - e1) * BLOCK + tl.arange(0, BLOCK);
-      step(p2, g2, m2, v2, at, at < n2, factor, lr, b1, b2, eps, d2, c1, c2);
+      step(p2, g2, m2, v2, at, at < n2, factor, rate, b1, b2, eps, d2, first, second);
     } else {
       const at = (block - e2) * BLOCK + tl.arange(0, BLOCK);
-      step(p3, g3, m3, v3, at, at < n3, factor, lr, b1, b2, eps, d3, c1, c2);
+      step(p3, g3, m3, v3, at, at < n3, factor, rate, b1, b2, eps, d3, first, second);
     }
   },
   "adamw_many",
 );
+
+/** What {@link adamwSteps_} reads in place of a learning rate and the number of a step. */
+export const adamwRates = (lr: number, beta1: number, beta2: number, step: number): Float32Array =>
+  Float32Array.of(lr, 1 - beta1 ** step, Math.sqrt(1 - beta2 ** step));
 
 /**
  * One AdamW update of many tensors, a few of them in each launch: as {@link adamwStep_} for each, in the same arithmetic.
@@ -153,11 +160,13 @@ export const adamwSteps_: Operator<
       /** The number of this step, from 1. */
       step: number;
       gradScale?: Tensor | null | undefined;
+      /** f32 `[3]` in place of `lr` and `step`, for steps in a captured graph: see `adamwRates`. */
+      rates?: Tensor | null | undefined;
     },
   ) => void
 > = operator({
   schema:
-    "vexil::adamw_steps_(Tensor(a!)[] self, Tensor[] grads, Tensor(b!)[] exp_avgs, Tensor(c!)[] exp_avg_sqs, *, float lr, float beta1, float beta2, float eps, float[] weight_decay, int step, Tensor? grad_scale=None) -> ()",
+    "vexil::adamw_steps_(Tensor(a!)[] self, Tensor[] grads, Tensor(b!)[] exp_avgs, Tensor(c!)[] exp_avg_sqs, *, float lr, float beta1, float beta2, float eps, float[] weight_decay, int step, Tensor? grad_scale=None, Tensor? rates=None) -> ()",
   method: false,
   run: (
     self: readonly Tensor[],
@@ -171,7 +180,10 @@ export const adamwSteps_: Operator<
     weightDecay: readonly number[],
     number: number,
     gradScale: Tensor | null,
+    rates: Tensor | null,
   ) => {
+    if (rates && (rates.dtype !== "f32" || rates.numel !== 3 || !rates.isContiguous))
+      throw new RangeError(`adamw: the rates are f32 [3], not ${rates.dtype} ${showShape(rates.shape)}`);
     for (const list of [grads, expAvgs, expAvgSqs, weightDecay])
       if (list.length !== self.length)
         throw new RangeError(
@@ -197,8 +209,8 @@ export const adamwSteps_: Operator<
         Math.max(256, nextPowerOf2(most / chip.capabilities.threads)),
       );
       const args: Record<string, unknown> = {
-        scale: gradScale ?? expAvgs[now[0]!]!, lr, b1: beta1, b2: beta2, eps, c1: 1 - beta1 ** number, c2: Math.sqrt(1 - beta2 ** number),
-        BLOCK, SCALED: gradScale !== null,
+        scale: gradScale ?? expAvgs[now[0]!]!, rates: rates ?? expAvgs[now[0]!]!, lr, b1: beta1, b2: beta2, eps,
+        c1: 1 - beta1 ** number, c2: Math.sqrt(1 - beta2 ** number), BLOCK, SCALED: gradScale !== null, READ: rates !== null,
       }; // biome-ignore format: one line per group
       let end = 0;
       for (let slot = 0; slot < SLOTS; slot++) {

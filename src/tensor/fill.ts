@@ -2,9 +2,11 @@
 // Writable constants (`zeros`, `full`) are operators of `ops/`.
 
 import { defaultChip, loadedChip } from "../runtime/registry.js";
+import { isCapturing } from "../runtime/pool.js";
 import { recorder } from "../runtime/recording.js";
 import { allocate } from "../runtime/storage.js";
 import type { Chip } from "../runtime/driver.js";
+import { callOperator } from "./operator.js";
 import { itemSize, type DType, type Scalar } from "./dtype.js";
 import { encode } from "./host.js";
 import { Tensor } from "./tensor.js";
@@ -20,6 +22,11 @@ export function constantTensor(
   device?: string,
 ): Tensor {
   const chip = chipOf(device);
+  // Host data cannot be part of a recording; a launch can.
+  if (isCapturing(chip)) {
+    const one = callOperator("full", [], value, { dtype, device: chip.name }) as Tensor;
+    return new Tensor({ storage: one.storage, shape, strides: shape.map(() => 0), offset: 0, dtype });
+  }
   const storage = allocate(chip, itemSize(dtype));
   recorder?.refuse();
   chip.driver.write(storage.buffer, 0, encode([value], dtype));
