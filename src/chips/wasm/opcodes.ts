@@ -51,7 +51,7 @@ range(0, 0x0b, "end");
 range(0, 0x0c, "br br_if", "index");
 range(0, 0x0f, "return");
 range(0, 0x10, "call", "index");
-range(0, 0x1b, "select");
+range(0, 0x1a, "drop select");
 range(0, 0x20, "local.get local.set local.tee", "index");
 range(0, 0x28, "i32.load", "mem", 2);
 range(0, 0x29, "i64.load", "mem", 3);

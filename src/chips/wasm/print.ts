@@ -302,6 +302,10 @@ class Printer {
         return;
       }
       case "prefetch":
+        // There is no such instruction, but a load whose result nobody wants does the same.
+        if (!s.exists) return;
+        c.op("i32.load8_u", this.address(s.mem, s.at, MEM_BYTES[s.kind])());
+        c.op("drop");
         return;
       case "atomic": {
         const type = s.dst.type;

@@ -160,12 +160,13 @@ export type Stmt =
       readonly mask?: Operand;
       readonly stream?: boolean;
     }
-  /** Says that memory around an element of a parameter will be read soon. A hint: the element need not exist. */
+  /** Says that memory around an element of a parameter will be read soon. A hint: the element need not exist, unless it is said to. */
   | {
       readonly s: "prefetch";
       readonly mem: Mem;
       readonly kind: MemKind;
       readonly at: Operand;
+      readonly exists?: boolean;
     }
   /** A scalar atomic on a parameter; `dst` gets the old value. f32 `add`, `max`, `min` included. `expected` for `cas`. `unsigned` for max/min. */
   | {

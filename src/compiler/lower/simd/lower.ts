@@ -3,6 +3,7 @@
 import { type Block, type Func, type Op, opDef, type Value, walk } from "../../ir/index.js";
 import { cloneFunc } from "../../ir/clone.js";
 import { dropHints } from "../../passes/drop-hints.js";
+import type { Streamed } from "./ahead.js";
 import { widenAddresses } from "./addresses.js";
 import { assignCells, type Move } from "./cells.js";
 import { emitControl } from "./control.js";
@@ -57,6 +58,8 @@ export class BlockCode {
   readonly plan: BlockPlan;
   /** The cells that copies go to where it is not their target's. */
   readonly copies: ReadonlyMap<object, Cell>;
+  /** Loads of nests so far that a later one may fetch for the next program. */
+  readonly streamed: Streamed[] = [];
   private readonly moves: readonly Move[];
   private readonly waiting: { op: Op; ready: number }[];
 

@@ -3,6 +3,7 @@
 
 import { DTYPES, type Op, type Value } from "../../ir/index.js";
 import { Affine, type Growth } from "./affine.js";
+import { comingLoads, nextProgram, type Streamed, startsLine, streamedLoads } from "./ahead.js";
 import { chooseAxis } from "./axis.js";
 import { type Emitter, isReg, TooWide } from "./emit.js";
 import { elementwise } from "./elementwise.js";
@@ -50,6 +51,8 @@ export class Nest {
   readonly sinks: Sink[];
   /** Neighbouring indices of the outer axes that one turn handles together. */
   readonly jam: Jam;
+  /** What the next program will read and this nest fetches. */
+  private readonly coming: readonly Streamed[];
   /** Contexts of the code outside of the inner loop: before the nest, then one for each outer loop. */
   levels: Context[] = [];
   lanes = 1;
@@ -68,6 +71,7 @@ export class Nest {
     for (const s of this.sinks) if (s.writes?.cell.freeLayout) s.writes.cell.columns = this.axis === 0;
     this.outer = this.space.map((_, i) => i).filter((i) => i !== this.axis);
     this.jam = new Jam(this);
+    this.coming = comingLoads(this);
   }
 
   /** The cell that the value is read from in this step, if it stands in the frame by now. */
@@ -119,6 +123,24 @@ export class Nest {
     for (const s of sinks) s.before?.();
     this.loops(0);
     for (const s of sinks) s.after?.();
+    const { streamed } = this.code;
+    if (this.coming.length > 0) streamed.length = 0;
+    else if (streamed.length === 0) streamed.push(...streamedLoads(this));
+  }
+
+  /** Fetches the elements of the next program that those of the vector at `iv` are here. */
+  private fetchNext(iv: Operand, unrolled: number): void {
+    for (const load of this.coming) {
+      if (!startsLine(load, this.lanes, unrolled)) continue;
+      const [buffer, offset] = load.op.operands as [Value, Value];
+      const own = this.levels;
+      const next = nextProgram(this, iv);
+      this.levels = next.levels;
+      const at = this.offset(offset, load.map, next.inner);
+      this.levels = own;
+      const mem = this.code.unit.bufferOf(buffer);
+      this.e.out.push({ s: "prefetch", mem, kind: memKind(dtypeOf(buffer)), at });
+    }
   }
 
   context(iv: Operand, known: ReadonlySet<string> = NONE, limits?: ReadonlyMap<string, Operand>): Context {
@@ -197,8 +219,10 @@ export class Nest {
     const block = lanes * unroll;
     const turn = (known: ReadonlySet<string>, limits?: ReadonlyMap<string, Operand>) => (iv: Operand) => {
       const contexts: Context[] = [];
-      for (let u = 0; u < unroll; u++)
+      for (let u = 0; u < unroll; u++) {
         contexts.push(this.context(e.op("add", "i32", 1, [iv, u * lanes]), known, limits));
+        if (!limits) this.fetchNext(contexts[u]!.iv, u);
+      }
       emitRoots(this.sinks, this.jam, contexts);
     };
     const terms = prefixTerms(this);

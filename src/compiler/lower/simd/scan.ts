@@ -1,14 +1,17 @@
-// `scan` along an axis of a tile in the frame: sequential along the axis, vectorised over what lies inside it.
+// `scan` along an axis of a tile in the frame: sequential along the axis, vectorised over what lies inside it. Where nothing
+// does, a vector of the axis is scanned in steps of 1, 2, 4, … lanes, and takes on the result of those before it.
 
 import { type Op, numel } from "../../ir/index.js";
 import type { Emitter } from "./emit.js";
 import type { Mem, Operand } from "./form.js";
 import type { Cell, Frame } from "./frame.js";
 import { frameKind, is64Kind, shapeOf } from "./kinds.js";
-import { combine, combinerOf, finish, neutral } from "./reduce.js";
+import { type Combiner, combine, combinerOf, finish, neutral } from "./reduce.js";
 
 /** Scans side by side. */
 const ROWS = 4;
+/** Vectors of fewer lanes are scanned lane by lane: as many additions, and no shuffles. */
+const LEAST_LANES = 8;
 
 export function emitScan(e: Emitter, frame: Frame, op: Op, from: Cell, to: Cell): void {
   const c = combinerOf(op);
@@ -20,8 +23,12 @@ export function emitScan(e: Emitter, frame: Frame, op: Op, from: Cell, to: Cell)
   const inner = numel(shape.slice(axis + 1));
   const { kind } = to;
   const isMask = kind === "mask";
-  let lanes = e.vectorBytes / (is64Kind(kind) ? 8 : 4);
-  if (inner % lanes !== 0) lanes = 1;
+  const full = e.vectorBytes / (is64Kind(kind) ? 8 : 4);
+  if (inner === 1 && !isMask && !reverse && full >= LEAST_LANES && length % full === 0) {
+    scanVectors(e, frame, c, { outer, length, lanes: full }, from, to);
+    return;
+  }
+  const lanes = inner % full === 0 ? full : 1;
   const i32 = (o: "add" | "sub" | "mul", x: Operand, y: Operand): Operand => e.op(o, "i32", 1, [x, y]);
   const read = (mem: Mem, at: Operand): Operand =>
     isMask
@@ -49,6 +56,55 @@ export function emitScan(e: Emitter, frame: Frame, op: Op, from: Cell, to: Cell)
           write(frame.mem(to), at, finish(e, c, sum, lanes));
         }
       });
+    });
+  });
+}
+
+interface Lines {
+  readonly outer: number;
+  readonly length: number;
+  readonly lanes: number;
+}
+
+/** Scans `outer` lines of `length` elements that follow one another, a vector of each at a time. */
+function scanVectors(
+  e: Emitter,
+  frame: Frame,
+  c: Combiner,
+  { outer, length, lanes }: Lines,
+  from: Cell,
+  to: Cell,
+): void {
+  const { kind } = to;
+  const mem = frameKind(kind);
+  // What is shifted in changes nothing.
+  const edge = e.reg(kind, lanes);
+  e.assign(edge, neutral(c));
+  const moved = (x: Operand, by: number): Operand =>
+    e.op("shuffle", kind, lanes, [x, edge], {
+      pick: Array.from({ length: lanes }, (_, k) => (k < by ? lanes + k : k - by)),
+    });
+  const side = outer % ROWS === 0 ? ROWS : 1;
+  e.loop(0, outer, side, (o) => {
+    const rows = Array.from({ length: side }, (_, k) => {
+      const before = e.reg(kind, lanes);
+      e.assign(before, neutral(c));
+      const line = e.op("add", "i32", 1, [o, k]);
+      return { start: e.op("mul", "i32", 1, [line, length]), before };
+    });
+    e.loop(0, length, lanes, (i) => {
+      for (const { start, before } of rows) {
+        const at = e.op("add", "i32", 1, [start, i]);
+        let x: Operand = e.load(kind, lanes, frame.mem(from), mem, at);
+        for (let by = 1; by < lanes; by *= 2) x = combine(e, c, moved(x, by), x, lanes);
+        const all = combine(e, c, before, x, lanes);
+        e.store(kind, lanes, frame.mem(to), mem, at, finish(e, c, all, lanes));
+        // The last lane in all lanes.
+        const last = e.op("shuffle", kind, lanes, [all, all], {
+          pick: Array.from({ length: lanes }, () => lanes - 1),
+        });
+        e.assign(before, last);
+      }
     });
   });
 }

@@ -13,6 +13,8 @@ import { defOf } from "./values.js";
 
 /** Bytes within which units of a shuffle move freely on every machine. */
 const BLOCK = 16;
+/** Bytes that a cache brings at once. */
+const LINE = 64;
 
 /** Emits the nest if all it does is to bring one staged tile into the frame, and tells whether it has. */
 export function emitTurned(nest: Nest): boolean {
@@ -55,6 +57,23 @@ export function emitTurned(nest: Nest): boolean {
   const cellAt = (i: Operand, j: Operand): Operand =>
     e.op("add", "i32", 1, [e.op("mul", "i32", 1, [j, strides[run]!]), i]);
 
+  // Turning takes many instructions for each line of memory, too many for a processor to have more than a few lines on
+  // their way. Touched one after another first, they come together.
+  const touch = (): void =>
+    e.loop(0, space[across]!, 1, (i) => {
+      for (let j = 0; j < space[run]!; j += LINE / (DTYPES[d].bits / 8)) {
+        const there = at(i, j, (of) => index(of(offset)));
+        e.out.push({ s: "prefetch", mem, kind: memKind(d), at: there, exists: true });
+      }
+    });
+  if (!e.prefetches) {
+    if (mask)
+      e.when(
+        at(space[across]! - 1, space[run]! - 1, (of) => of(mask)),
+        touch,
+      );
+    else touch();
+  }
   e.loop(0, space[across]!, lanes, (i) => {
     e.loop(0, space[run]!, lanes, (j) => {
       const whole = (): void => {

@@ -1,0 +1,92 @@
+// What is fetched before it is needed, and scans of whole vectors: values against the interpreter's, hints where they belong.
+
+import { describe, expect, it } from "vitest";
+import { constexpr, ptr } from "../../lang/index.js";
+import { build, type Facts, kernel } from "../../lang/testing/build.js";
+import { optimize } from "../../passes/optimize.js";
+import type { Func } from "../../ir/index.js";
+import type { KernelSource } from "../../source.js";
+import type { Form } from "./form.js";
+import { showForm } from "./show.js";
+import { expectSame } from "./testing/compare.js";
+
+const lowered = (source: KernelSource, facts: Facts): Func => {
+  const func = build(source, facts);
+  optimize(func);
+  return func;
+};
+const data = (n: number): number[] => Array.from({ length: n }, (_, i) => ((i * 7) % 13) - 6 + (i % 5) / 8);
+const fetches = (form: Form): number => showForm(form).split("prefetch.").length - 1;
+
+const normalize = kernel({ x: ptr, y: ptr, B: constexpr }, ({ x, y, B }, tl) => {
+  const at = tl.programId(0) * B + tl.arange(0, B);
+  const v = tl.load(x + at);
+  const e = tl.abs(v - tl.max(v, 0));
+  tl.store(y + at, e / tl.sum(e, 0));
+});
+
+describe("fetching ahead", () => {
+  it("brings the next program's row while this one's is computed with", () => {
+    const B = 1024;
+    const args = [
+      ["f32", data(2 * B)],
+      ["f32", data(2 * B)],
+    ] as const;
+    const { forms } = expectSame(lowered(normalize, { B }), args, [2]);
+    expect(fetches(forms["avx512"]!)).toBeGreaterThan(0);
+    expect(fetches(forms["avx2"]!)).toBe(0);
+  });
+
+  it("leaves short rows alone", () => {
+    const args = [
+      ["f32", data(256)],
+      ["f32", data(256)],
+    ] as const;
+    const { forms } = expectSame(lowered(normalize, { B: 128 }), args, [2]);
+    expect(fetches(forms["avx512"]!)).toBe(0);
+  });
+
+  it("touches a tile that is turned, where there is no hint for it", () => {
+    const turned = kernel({ x: ptr, y: ptr, B: constexpr }, ({ x, y, B }, tl) => {
+      const [r, c] = [tl.col(tl.arange(0, B)), tl.row(tl.arange(0, B))];
+      tl.store(y + r * B + c, tl.load(x + c * B + r));
+    });
+    const args = [
+      ["f32", data(1024)],
+      ["f32", data(1024)],
+    ] as const;
+    const { forms } = expectSame(lowered(turned, { B: 32 }), args);
+    // A line is 16 elements: two for each row.
+    expect(fetches(forms["wasm"]!)).toBe(2);
+    expect(fetches(forms["avx2"]!)).toBe(2);
+  });
+});
+
+describe("scans of vectors", () => {
+  for (const [rows, cols] of [
+    [4, 64],
+    [3, 32],
+  ] as const)
+    it(`sums and extremes along ${rows} rows of ${cols}`, () => {
+      const scans = kernel(
+        { x: ptr, y: ptr, z: ptr, R: constexpr, C: constexpr },
+        ({ x, y, z, R, C }, tl) => {
+          const r = tl.col(tl.minimum(tl.arange(0, 4), R - 1));
+          const at = r * C + tl.row(tl.arange(0, C));
+          const v = tl.load(x + at);
+          tl.store(y + at, tl.cumsum(v, 1));
+          tl.store(
+            z + at,
+            tl.associativeScan(v, 1, (a: number, b: number) => tl.maximum(a, b)),
+          );
+        },
+      );
+      const n = rows * cols;
+      const args = [
+        ["f32", data(n)],
+        ["f32", data(n)],
+        ["f32", data(n)],
+      ] as const;
+      expectSame(lowered(scans, { R: rows, C: cols }), args);
+    });
+});

@@ -1,0 +1,77 @@
+// Fetching ahead across programs: a program that reads its tile first and then computes for long leaves memory idle meanwhile.
+// The first loop nest that reads nothing but the frame fetches what the next program will read; programs of neighbouring ids
+// run one after another on a thread. A hint without effect on results.
+
+import { DTYPES, type Op } from "../../ir/index.js";
+import { visitTree } from "./axis.js";
+import type { Operand } from "./form.js";
+import { dtypeOf } from "./kinds.js";
+import type { AxisMap } from "./maps.js";
+import type { Context, Nest } from "./nest.js";
+import { defOf } from "./values.js";
+
+const CACHE_LINE = 64;
+/** Bytes of a tile that are worth it, and that the nearest caches have room for beside the current one. */
+const LEAST_BYTES = 4096;
+const MOST_BYTES = 65536;
+
+/** A load of a whole tile that is contiguous along the innermost loop. */
+export interface Streamed {
+  readonly op: Op;
+  readonly map: AxisMap;
+  readonly space: readonly number[];
+  readonly axis: number;
+}
+
+const loadsOf = (nest: Nest): { op: Op; map: AxisMap }[] => {
+  const loads: { op: Op; map: AxisMap }[] = [];
+  for (const s of nest.sinks)
+    visitTree(
+      nest,
+      (v, map) => {
+        const op = defOf(v);
+        if (op?.opcode === "load" && !nest.cellOf(v) && nest.dependsOnInner(v, map)) loads.push({ op, map });
+      },
+      s.reads,
+    );
+  return loads;
+};
+
+/** The loads of a nest of the function's own block that a later nest may fetch for the next program. */
+export function streamedLoads(nest: Nest): Streamed[] {
+  const { space, axis, code } = nest;
+  const { parent } = code.plan.block;
+  if (!nest.e.prefetches || axis < 0 || (parent !== undefined && "opcode" in parent)) return [];
+  const all = (1 << space.length) - 1;
+  const count = space.reduce((n, d) => n * d, 1);
+  return loadsOf(nest)
+    .filter(({ op, map }) => {
+      const bytes = count * (DTYPES[dtypeOf(op.operands[0]!)].bits / 8);
+      if (bytes < LEAST_BYTES || bytes > MOST_BYTES) return false;
+      const offset = op.operands[1]!;
+      return nest.affine.axes(offset, map) === all && nest.affine.stride(offset, map, axis) === 1;
+    })
+    .map((load) => ({ ...load, space, axis }));
+}
+
+/** Those of earlier nests that this one should fetch. */
+export function comingLoads(nest: Nest): readonly Streamed[] {
+  const { streamed } = nest.code;
+  if (streamed.length === 0 || loadsOf(nest).length > 0) return [];
+  return streamed.filter((s) => s.axis === nest.axis && String(s.space) === String(nest.space));
+}
+
+/** Whether the elements from the `unrolled`-th vector of a turn on start a line. */
+export const startsLine = ({ op }: Streamed, lanes: number, unrolled: number): boolean =>
+  (unrolled * lanes * (DTYPES[dtypeOf(op.operands[0]!)].bits / 8)) % CACHE_LINE === 0;
+
+/** The contexts of the same turn of the next program: as much further along the outermost loop as this one's tile is long. */
+export function nextProgram(nest: Nest, iv: Operand): { levels: Context[]; inner: Context } {
+  const { e, space, outer, axis } = nest;
+  const beyond = (x: Operand, a: number): Operand => e.op("add", "i32", 1, [x, space[a]!]);
+  const first = outer[0];
+  const levels = nest.levels.map((l, i) =>
+    i === 0 ? l : nest.context(i === 1 && first !== undefined ? beyond(l.iv, first) : l.iv),
+  );
+  return { levels, inner: nest.context(first === undefined ? beyond(iv, axis) : iv) };
+}
