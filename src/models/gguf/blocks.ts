@@ -190,7 +190,7 @@ export function blockIntegers(
   const zeros = least ? zerosOf(unpacked, READERS[type]) : undefined;
   const groups = columns / group;
   const floats = (values: Float32Array, asHalves: boolean) => {
-    const out = asHalves ? Uint16Array.from(values, toHalf) : values;
+    const out = asHalves ? halvesOf(values, toHalf) : values;
     return {
       dtype: asHalves ? ("f16" as const) : ("f32" as const),
       shape: [rows, groups],
@@ -229,7 +229,7 @@ const { fround } = Math;
  * are rounded as ggml's reference does it, so that the files are the same.
  */
 export function encode(type: WrittenType, x: Float32Array): Uint8Array {
-  const sixteen = (f: (v: number) => number) => new Uint8Array(Uint16Array.from(x, f).buffer);
+  const sixteen = (f: (v: number) => number) => new Uint8Array(halvesOf(x, f).buffer);
   switch (type) {
     case "F32":
       return new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
@@ -260,6 +260,13 @@ export function encode(type: WrittenType, x: Float32Array): Uint8Array {
     default:
       return type satisfies never;
   }
+}
+
+/** A loop: `Uint16Array.from` makes a list first, which an embedding of a large vocabulary has no room in. */
+function halvesOf(x: Float32Array, f: (v: number) => number): Uint16Array<ArrayBuffer> {
+  const out = new Uint16Array(x.length);
+  for (let i = 0; i < out.length; i++) out[i] = f(x[i]!);
+  return out;
 }
 
 /** To the nearest, ties away from 0. */

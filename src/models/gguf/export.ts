@@ -17,8 +17,17 @@ function floatsOf(t: TensorBytes): Float32Array<ArrayBuffer> {
   const data = t.data.slice();
   if (t.dtype === "f32") return new Float32Array(data.buffer);
   const bits = new Uint16Array(data.buffer);
-  if (t.dtype === "f16") return Float32Array.from(bits, half);
-  if (t.dtype === "bf16") return new Float32Array(Uint32Array.from(bits, (b) => b << 16).buffer);
+  // Loops: `from` makes a list first, which an embedding of a large vocabulary has no room in.
+  if (t.dtype === "f16") {
+    const out = new Float32Array(bits.length);
+    for (let i = 0; i < out.length; i++) out[i] = half(bits[i]!);
+    return out;
+  }
+  if (t.dtype === "bf16") {
+    const out = new Uint32Array(bits.length);
+    for (let i = 0; i < out.length; i++) out[i] = bits[i]! << 16;
+    return new Float32Array(out.buffer);
+  }
   throw new GgufError(`a tensor of ${t.dtype} cannot be written`);
 }
 
