@@ -57,8 +57,10 @@ export function createApp(engine: Engine, options: AppOptions = {}): App {
   app.use(
     bodyLimit({
       maxSize,
-      onError: (c) =>
-        c.json(errorBody(`the body is larger than ${maxSize} bytes`, "invalid_request_error"), 413),
+      onError: async (c) => {
+        await readAway(c.req.raw.body);
+        return c.json(errorBody(`the body is larger than ${maxSize} bytes`, "invalid_request_error"), 413);
+      },
     }),
   );
   if (options.apiKeys?.length) {
@@ -207,6 +209,26 @@ export function createApp(engine: Engine, options: AppOptions = {}): App {
         ),
       );
   return { fetch: app.fetch, request: app.request, gate };
+}
+
+/** Most bytes of a body too large that are still read. */
+const MOST_READ_AWAY = 64 * 1024 * 1024;
+
+/** Reads the rest of a body and drops it: a client that is still sending hears no answer if its connection is closed. */
+async function readAway(body: ReadableStream<Uint8Array> | null): Promise<void> {
+  if (!body || body.locked) return;
+  const reader = body.getReader();
+  try {
+    for (let bytes = 0; bytes < MOST_READ_AWAY; ) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      bytes += value.length;
+    }
+  } catch {
+    // The client has left.
+  } finally {
+    reader.releaseLock();
+  }
 }
 
 async function readJsonBody(c: Context): Promise<unknown> {

@@ -10,6 +10,9 @@ import { type AppOptions, createApp } from "./http.js";
 /** Largest request header in bytes; more is answered with 431. */
 const MAX_HEADER = 16 * 1024;
 
+/** How long a connection without requests stays open. */
+const KEEP_ALIVE_MS = 75_000;
+
 export interface ListenOptions extends AppOptions {
   /** 0 takes a free port. */
   readonly port: number;
@@ -39,6 +42,8 @@ export async function listen(engine: Engine, options: ListenOptions): Promise<Ru
   const app = createApp(engine, options);
   const server = createServer({ maxHeaderSize: MAX_HEADER }, getRequestListener(app.fetch));
   server.headersTimeout = 30_000;
+  // Longer than clients and load balancers keep a connection, or they send a request into one that is just being closed.
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
   await new Promise<void>((resolve, reject) => {
     server.once("error", (e: NodeJS.ErrnoException) => reject(listenError(e, host, options.port)));
     server.listen(options.port, host, resolve);
