@@ -15,6 +15,7 @@ const TITLES = {
   start: "The second start",
   launch: "A cached launch",
   footprint: "The memory of training",
+  serve: "Generating text",
   ops: "Every operator against its floor",
 };
 

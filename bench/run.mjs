@@ -25,6 +25,7 @@ const SUITES = [
   "launch",
   "ops",
   "footprint",
+  "serve",
 ];
 /** The suite of every operator compiles and measures hundreds of kernels. */
 const limitOf = (suite) => (suite === "ops" ? 30 : 8) * 60_000;
@@ -44,9 +45,9 @@ const { values: options, positionals } = parseArgs({
 
 if (options.help) {
   console.log(`npm run bench [-- SUITE...] [--chip NAME] [--threads N] [--quick] [--out FOLDER]
-suites: ${SUITES.join(", ")} (default: all but ops)
+suites: ${SUITES.join(", ")} (default: all but ops and serve)
 --quick   fewer and shorter samples, to see that everything runs; writes no files unless --out is given
---ops     of the suite ops: only these operators, with commas (add,mm)
+--ops     of the suite ops: only these operators, with commas (add,mm); of the suite serve: bf16,q8_0,q4_0,load
 --out     folder for performance.json and performance.md (default: docs)`);
   process.exit(0);
 }
@@ -129,8 +130,9 @@ const run = {
   peers: {},
 };
 const cores = availableParallelism();
-// Hundreds of operators take their time: only when asked for.
-for (const suite of positionals.length ? positionals : SUITES.filter((s) => s !== "ops")) {
+/** They take their time, or write files of gigabytes: only when asked for. */
+const LONG = ["ops", "serve"];
+for (const suite of positionals.length ? positionals : SUITES.filter((s) => !LONG.includes(s))) {
   const { jobs } = await import(`./suites/${suite}.mjs`);
   for (const job of jobs(cores)) {
     if (options.chip && job.chip !== options.chip) continue;
