@@ -1,7 +1,7 @@
 // `vexil train CONFIG.yaml`: runs the trainer in its worker and shows how it goes; Ctrl-C saves and ends.
 
 import { z } from "zod";
-import { ProgressView, readConfig, startTraining, type TrainEvent } from "../train/index.js";
+import { planText, ProgressView, readConfig, startTraining, type TrainEvent } from "../train/index.js";
 import type { CommandSpec } from "./command.js";
 
 const flags = z.object({
@@ -10,6 +10,12 @@ const flags = z.object({
     .boolean()
     .default(false)
     .describe("start anew although the output folder has checkpoints, which go"),
+  dryRun: z
+    .boolean()
+    .default(false)
+    .describe(
+      "check everything and say what the run would take: shapes, parameters, memory, time; write nothing",
+    ),
   chip: z.string().optional().describe("the chip to train on"),
   steps: z
     .number()
@@ -77,6 +83,7 @@ function describe(event: TrainEvent): string | undefined {
       return best ? `${best}\n${why}` : why;
     }
     case "progress":
+    case "plan":
       return undefined;
     default:
       return event satisfies never;
@@ -88,12 +95,16 @@ export const spec: CommandSpec<typeof flags.shape> = {
   summary: "Train a model as a YAML file says (docs/training.md lists its keys).",
   positionals: [{ name: "config", description: "the YAML file" }],
   flags,
-  async run([file], { resume, overwrite, chip, steps }) {
+  async run([file], { resume, overwrite, dryRun, chip, steps }) {
     const config = readConfig(file!);
-    await watchTraining({
+    const options = {
       config: { ...config, ...(chip ? { chip } : {}), ...(steps ? { steps } : {}) },
       resume,
       overwrite,
+      dryRun,
+    };
+    await watchTraining(options, (event) => {
+      if (event.type === "plan") process.stdout.write(planText(event.plan));
     });
   },
 };

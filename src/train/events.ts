@@ -2,6 +2,7 @@
 // cross from the worker to the main thread.
 
 import type { TrainConfig } from "./config.js";
+import type { Plan } from "./dry-run.js";
 import type { ExactResult } from "./evaluate.js";
 import type { Evaluation } from "./held-out.js";
 import type { Progress } from "./progress.js";
@@ -16,6 +17,8 @@ export type TrainEvent =
     }
   | { readonly type: "progress"; readonly progress: Progress }
   | { readonly type: "saved"; readonly folder: string }
+  /** What a dry run has found out; nothing follows. */
+  | { readonly type: "plan"; readonly plan: Plan }
   /** Something that a person should know, in words. */
   | { readonly type: "note"; readonly text: string }
   /** The loss on held-out data after a step. */
@@ -43,4 +46,6 @@ export interface TrainOptions {
   readonly resume?: boolean;
   /** Start anew although the output folder has checkpoints of an earlier run, which go. */
   readonly overwrite?: boolean;
+  /** Only finds out what the run would take. */
+  readonly dryRun?: boolean;
 }

@@ -5,6 +5,7 @@ import { mkdirSync } from "node:fs";
 import { setVendorPolicy, vendorPolicy } from "../runtime/index.js";
 import { checkpointSteps, latestCheckpoint, removeAll, removeUnfinished } from "./checkpoint-folders.js";
 import { ConfigError, type TrainConfig } from "./config.js";
+import { dryRun } from "./dry-run.js";
 import type { TrainEvent, TrainOptions } from "./events.js";
 import type { RunHook } from "./hooks.js";
 import { Loop } from "./loop.js";
@@ -30,6 +31,7 @@ export async function train(
   // Which of two ways was faster is a measurement, and may be another one next time.
   if (config.deterministic) setVendorPolicy("off");
   try {
+    if (options.dryRun) return emit({ type: "plan", plan: await dryRun(config, checkpoint) });
     const setup = await setUp(config, checkpoint);
     // Fails early, not after hours, when the folder cannot be written.
     mkdirSync(config.output, { recursive: true });
@@ -43,13 +45,13 @@ export async function train(
 
 /** The checkpoint to go on from, if any. @throws ConfigError when there is none, or one that nobody spoke of */
 function startingPoint(
-  { config, resume, overwrite }: TrainOptions,
+  { config, resume, overwrite, dryRun }: TrainOptions,
   emit: (event: TrainEvent) => void,
 ): string | undefined {
   const { output } = config;
   if (!resume) {
     const [last] = checkpointSteps(output);
-    if (last !== undefined && !overwrite)
+    if (last !== undefined && !overwrite && !dryRun)
       throw new ConfigError(
         `${output}: an earlier run's checkpoint of step ${last} is there; --resume goes on from it, --overwrite starts anew and removes it`,
       );

@@ -56,8 +56,8 @@ export function thin<P extends readonly [number, number]>(points: readonly P[], 
   return out;
 }
 
-/** An exponential average, from the first value on. */
-export function smooth(points: readonly (readonly [number, number])[], keep = 0.95): [number, number][] {
+/** An exponential average, from the first value on. @param keep share of the average before that stays */
+export function smooth(points: readonly (readonly [number, number])[], keep: number): [number, number][] {
   let mean: number | undefined;
   return points.map(([x, y]) => {
     if (Number.isFinite(y)) mean = mean === undefined ? y : keep * mean + (1 - keep) * y;

@@ -40,11 +40,17 @@ export function renderReport(lines: readonly MetricsLine[], facts: ReportFacts):
       POINTS,
     );
   const bytes = (v: number) => `${compact.format(v / 2 ** 20)} MiB`;
+  // Over about a fiftieth of the run: an average over more would come too late.
+  const span = Math.min(100, Math.max(5, steps.length / 50));
+  const average = smooth(
+    steps.map((l) => [l.step, l.loss]),
+    1 - 1 / span,
+  );
   const charts = [
     chart(
       [
         { name: "each step", kind: "faint", points: of((l) => l.loss) },
-        { name: "average", kind: "line", points: thin(smooth(steps.map((l) => [l.step, l.loss])), POINTS) },
+        { name: "average", kind: "line", points: thin(average, POINTS) },
         { name: "held out", kind: "dots", points: evaluations.map((l) => [l.step, l.evaluation.loss]) },
       ],
       { title: "Loss", format: number },

@@ -51,7 +51,7 @@ export async function trainHere(
   folder: string,
   name: string,
   more: object = {},
-  options: { resume?: boolean; overwrite?: boolean; seen?: TrainEvent[] } = {},
+  options: { resume?: boolean; overwrite?: boolean; dryRun?: boolean; seen?: TrainEvent[] } = {},
 ): Promise<TrainEvent[]> {
   const { parseConfig, train } = await built<typeof import("../index.js")>("train/index.js");
   const config = parseConfig({ ...tiny, chip: "wasm", output: name, ...more }, name, folder);
