@@ -5,6 +5,7 @@
 #   language opinfo models quickstart sanitizer far check     values
 #   tiny memory matmul attention decode sort quantized        speed, ours and torch's; floors measures the machine
 #   decoding prefill training learning                        whole models; profile-PART shows the kernels of a step
+#   curve                                                     2,000 training steps, ours and torch's (bench/training)
 #
 # Needs Node, `npm ci` and `npm run build`; python3 with torch and Triton for the peers. A machine without Node and npm can bring
 # them: where .carry/ holds what bench/nvidia/pack.sh made, that is unpacked.
@@ -40,6 +41,7 @@ part() {
   far) node bench/nvidia/far.mjs ;;
   check) node bench/nvidia/measure.mjs "" check ;;
   floors) peers floors ;;
+  curve) node bench/training/curve.mjs --chip nvidia --peer-device cuda --results "$OUT/curves.json" ;;
   tiny | memory | matmul | attention | decode | sort | quantized)
     node bench/nvidia/measure.mjs "$OUT" "$1"
     peers "$1" ;;
