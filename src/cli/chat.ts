@@ -6,7 +6,7 @@ import type { ChatMessage } from "../models/tokenizer.js";
 import { RequestError, startEngine } from "../serve/index.js";
 import type { CommandSpec } from "./command.js";
 import { UsageError } from "./errors.js";
-import { interruptible, requestOf, samplingFlags } from "./sampling.js";
+import { engineOf, interruptible, requestOf, samplingFlags } from "./sampling.js";
 
 const flags = z.object({
   ...samplingFlags,
@@ -19,7 +19,7 @@ export const spec: CommandSpec<typeof flags.shape> = {
   positionals: [{ name: "model", description: "a Hugging Face model folder, or a GGUF file" }],
   flags,
   async run([model], f) {
-    const engine = await startEngine({ model: model!, ...(f.chip ? { chip: f.chip } : {}) });
+    const engine = await startEngine(engineOf(model!, f));
     try {
       if (!engine.info.hasChatTemplate)
         throw new UsageError(`${model}: the model has no chat template; use: vexil generate ${model} PROMPT`);

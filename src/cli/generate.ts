@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { startEngine } from "../serve/index.js";
 import type { CommandSpec } from "./command.js";
-import { interruptible, requestOf, samplingFlags } from "./sampling.js";
+import { engineOf, interruptible, requestOf, samplingFlags } from "./sampling.js";
 
 const flags = z.object(samplingFlags);
 
@@ -16,7 +16,7 @@ export const spec: CommandSpec<typeof flags.shape> = {
   ],
   flags,
   async run([model, prompt], f) {
-    const engine = await startEngine({ model: model!, ...(f.chip ? { chip: f.chip } : {}) });
+    const engine = await startEngine(engineOf(model!, f));
     const { signal, release } = interruptible();
     try {
       const started = performance.now();

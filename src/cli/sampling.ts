@@ -1,7 +1,7 @@
 // The flags that generate and chat share, and the request they make.
 
 import { z } from "zod";
-import type { GenerateRequest, Prompt } from "../serve/index.js";
+import type { EngineOptions, GenerateRequest, Prompt } from "../serve/index.js";
 
 export const samplingFlags = {
   maxTokens: z
@@ -15,9 +15,17 @@ export const samplingFlags = {
   topK: z.number().int().min(0).default(0).describe("keep this many most likely tokens; 0 keeps all"),
   seed: z.number().int().optional().describe("the same seed gives the same text"),
   chip: z.string().optional().describe("the chip to run on"),
+  adapter: z.string().optional().describe("a folder of low-rank adapters (PEFT) to add to the weights"),
 };
 
 type Flags = z.infer<z.ZodObject<typeof samplingFlags>>;
+
+/** What the engine is started with. */
+export const engineOf = (model: string, { chip, adapter }: Flags): EngineOptions => ({
+  model,
+  ...(chip ? { chip } : {}),
+  ...(adapter ? { adapter } : {}),
+});
 
 export function requestOf(prompt: Prompt, f: Flags): GenerateRequest {
   return {

@@ -249,10 +249,16 @@ export function saveFolder(
   writeAtomic(join(path, "model.safetensors"), safetensorsChunks(model.tensors));
   json("config.json", model.config);
   if (model.generation) json("generation_config.json", model.generation);
-  if (model.tokenizer) {
-    const { tokenizer, config, chatTemplate } = model.tokenizer.files;
-    json("tokenizer.json", tokenizer);
-    if (config) json("tokenizer_config.json", config);
-    if (chatTemplate !== undefined) writeAtomic(join(path, "chat_template.jinja"), [chatTemplate]);
-  }
+  if (model.tokenizer) saveTokenizer(path, model.tokenizer);
+}
+
+/** Writes a tokenizer's files into a folder. */
+export function saveTokenizer(path: string, { files }: TextTokenizer): void {
+  const { tokenizer, config, chatTemplate } = files;
+  fs.mkdirSync(path, { recursive: true });
+  const json = (name: string, value: unknown) =>
+    writeAtomic(join(path, name), [`${JSON.stringify(value, null, 2)}\n`]);
+  json("tokenizer.json", tokenizer);
+  if (config) json("tokenizer_config.json", config);
+  if (chatTemplate !== undefined) writeAtomic(join(path, "chat_template.jinja"), [chatTemplate]);
 }

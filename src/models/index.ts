@@ -7,6 +7,7 @@ export { writeGguf } from "./gguf/export.js";
 export { bytesOf, GgufError, parseGguf } from "./gguf/format.js";
 export * from "./kv-cache.js";
 export * from "./load.js";
+export * from "./lora.js";
 export * from "./open.js";
 export * from "./paged-cache.js";
 export * from "./rope-config.js";

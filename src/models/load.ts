@@ -7,8 +7,9 @@ import { Generator, scope } from "../runtime/index.js";
 import { callOperator, empty, fromBytes, noGrad, type Tensor } from "../tensor/index.js";
 import type { ModelConfig } from "./config.js";
 import { familyOf } from "./families/index.js";
-import { type ModelFolder, ModelFolderError, saveFolder } from "./folder.js";
+import { type ModelFolder, ModelFolderError, saveFolder, saveTokenizer } from "./folder.js";
 import { becomesIntegers } from "./integers.js";
+import { mergeAdapter, saveAdapter } from "./lora.js";
 import { openModel } from "./open.js";
 import { type ParameterFiles, toFiles } from "./parameters.js";
 import type { TensorBytes } from "./safetensors.js";
@@ -25,6 +26,8 @@ export interface LoadOptions {
   readonly requiresGrad?: boolean;
   /** Converts parameters of floats on load; absent, they stay as they are stored. */
   readonly dtype?: ModelDType | undefined;
+  /** A PEFT folder of low-rank adapters to add to the weights. */
+  readonly adapter?: string | undefined;
 }
 
 export interface LoadedModel {
@@ -43,6 +46,7 @@ export function loadModel(path: string, options: LoadOptions): LoadedModel {
   const folder = openModel(path);
   const model = loadWeights(folder, options);
   try {
+    if (options.adapter !== undefined) mergeAdapter(model, options.adapter);
     return { model, folder, tokenizer: folder.tokenizer() };
   } catch (e) {
     model.dispose();
@@ -221,8 +225,13 @@ export function rawConfig(model: LanguageModel): Record<string, unknown> {
   return { ...raw, ...Object.fromEntries(named.map((key) => [key, dtype])) };
 }
 
-/** Saves a model as a Hugging Face folder that `transformers` loads too. */
+/** Saves a model as a Hugging Face folder that `transformers` loads too; of one with adapters, these in PEFT's form. */
 export async function saveModel(path: string, model: LanguageModel, tokenizer: TextTokenizer): Promise<void> {
+  if (model.lora) {
+    await saveAdapter(path, model);
+    saveTokenizer(path, tokenizer);
+    return;
+  }
   const eos = tokenizer.eosIds[0] ?? null;
   const { config } = model;
   saveFolder(path, {

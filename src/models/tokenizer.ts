@@ -90,6 +90,19 @@ export class TextTokenizer {
     return this.#tokenizer.token_to_id(token) ?? undefined;
   }
 
+  /** One more than the largest token id: the rows that an embedding table needs. */
+  get size(): number {
+    const { model, added_tokens: added } = this.files.tokenizer as {
+      model: { vocab?: Readonly<Record<string, number>> | readonly unknown[] };
+      added_tokens?: readonly { id: number }[];
+    };
+    const vocab = model.vocab ?? {};
+    let most = Array.isArray(vocab) ? vocab.length - 1 : -1;
+    if (!Array.isArray(vocab)) for (const id of Object.values(vocab) as number[]) if (id > most) most = id;
+    for (const { id } of added ?? []) if (id > most) most = id;
+    return most + 1;
+  }
+
   /** The ids that end an answer, as the tokenizer's config says (a model's generation config may add more). */
   get eosIds(): number[] {
     const eos = this.#config["eos_token"];

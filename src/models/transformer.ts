@@ -2,7 +2,15 @@
 // A family is a declaration in `families/`. Names of parameters are Llama's; what a family's files call them stands there too.
 
 import type { DType } from "../compiler/ir/dtype.js";
-import { Embedding, LayerNorm, Linear, type MakeParameter, Module, RMSNorm } from "../nn/index.js";
+import {
+  Embedding,
+  LayerNorm,
+  Linear,
+  type LoraAdapter,
+  type MakeParameter,
+  Module,
+  RMSNorm,
+} from "../nn/index.js";
 import { add, arange, cat, indexSelect, linear, tanh } from "../ops/index.js";
 import { callOperator, type Tensor } from "../tensor/index.js";
 import { type Attention, GroupedAttention, LatentAttention, type Place } from "./attention.js";
@@ -158,6 +166,7 @@ export class LanguageModel extends Module {
   readonly config: ModelConfig;
   readonly #activations: "f32" | "f16" | "bf16" | undefined;
   readonly #rope: Rope | undefined;
+  #lora: { readonly base: string; readonly adapters: readonly LoraAdapter[] } | undefined;
 
   /** @param activations what it computes in, if not the dtype of its embeddings */
   constructor(config: ModelConfig, make: MakeParameter, activations?: "f32" | "f16" | "bf16") {
@@ -175,6 +184,14 @@ export class LanguageModel extends Module {
       (_, i) => new PredictLayer(make, `predict.${i}`, config, first + i),
     );
     if (config.positions !== "learned") this.#rope = new Rope(config.positions, this.device);
+  }
+
+  /** The low-rank adapters on its layers, while these alone are trained (`lora.ts`), and the folder of the model below. */
+  get lora(): { readonly base: string; readonly adapters: readonly LoraAdapter[] } | undefined {
+    return this.#lora;
+  }
+  set lora(lora: { readonly base: string; readonly adapters: readonly LoraAdapter[] } | undefined) {
+    this.#lora = lora;
   }
 
   get device(): string {
@@ -288,6 +305,8 @@ export class LanguageModel extends Module {
     const past = cache?.length ?? 0;
     if (past + tokens > config.maxPositions)
       throw new RangeError(`${past + tokens} tokens do not fit the context of ${config.maxPositions}`);
+    const { training } = options;
+    for (const a of this.#lora?.adapters ?? []) a.generator = training && (training.generator ?? null);
     const x = this.model.forward(ids, past, this.#place(past, tokens, options), this.#activations);
     cache?.advance(tokens);
     return x;

@@ -1,7 +1,8 @@
 // The layers of language models: each holds its parameters and says how they are used.
 
-import { embedding, layerNorm, linear, quantizedLinear, rmsNorm } from "../ops/index.js";
+import { add, embedding, layerNorm, linear, quantizedLinear, rmsNorm } from "../ops/index.js";
 import type { Tensor } from "../tensor/index.js";
+import type { LoraAdapter } from "./lora.js";
 import { Module } from "./module.js";
 
 /** A matrix `[out, in]` of 8- or 4-bit integers with scales, in the layout of `ops/quantized.ts`. */
@@ -32,6 +33,8 @@ export class Linear extends Module {
   readonly weightPacked: Tensor | undefined;
   readonly weightScale: Tensor | undefined;
   readonly weightZero: Tensor | undefined;
+  /** Adds to what the layer gives. */
+  adapter: LoraAdapter | undefined;
   readonly #groupSize: number = 0;
 
   constructor(
@@ -53,6 +56,11 @@ export class Linear extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    const y = this.#own(x);
+    return this.adapter ? add(y, this.adapter.forward(x)) : y;
+  }
+
+  #own(x: Tensor): Tensor {
     if (this.weight) return linear(x, this.weight, this.bias ?? null);
     return quantizedLinear(
       x,

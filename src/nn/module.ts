@@ -38,6 +38,19 @@ export abstract class Module {
     for (const [key, value] of Object.entries(this)) visit(prefix + snake(key), value);
   }
 
+  /** Every module below this one with its name. */
+  namedModules(prefix = ""): Map<string, Module> {
+    const out = new Map<string, Module>();
+    const visit = (name: string, value: unknown): void => {
+      if (value instanceof Module) {
+        out.set(name, value);
+        for (const [below, m] of value.namedModules(`${name}.`)) out.set(below, m);
+      } else if (Array.isArray(value)) for (const [i, v] of value.entries()) visit(`${name}.${i}`, v);
+    };
+    for (const [key, value] of Object.entries(this)) visit(prefix + snake(key), value);
+    return out;
+  }
+
   /** Forgets all gradients. */
   zeroGrad(): void {
     for (const p of this.parameters()) p.grad = null;

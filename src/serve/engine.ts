@@ -37,7 +37,8 @@ const CACHE_BYTES = 2 ** 31;
 /** Loads the chip and the model. @throws errors that name the chip, the folder or the file */
 export async function loadEngine(options: EngineOptions): Promise<LocalEngine> {
   const chip = options.chip === undefined ? await autoload() : await loadChip(options.chip);
-  return new LocalEngine(options.model, loadModel(options.model, { device: chip.name }), options);
+  const { model, adapter } = options;
+  return new LocalEngine(model, loadModel(model, { device: chip.name, adapter }), options);
 }
 
 export class LocalEngine implements Engine {

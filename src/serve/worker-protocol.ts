@@ -13,6 +13,8 @@ import type {
 export interface EngineOptions {
   /** The model's folder. */
   readonly model: string;
+  /** A PEFT folder of low-rank adapters to add to the weights. */
+  readonly adapter?: string;
   /** A chip's name; the default chip if absent. */
   readonly chip?: string;
   /** Most requests that run at once; others wait. Default 32. */
