@@ -16,11 +16,15 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<{ spec: un
     load: () => import("./chips.js"),
   },
   train: { summary: "train a model as a YAML file says", load: () => import("./train.js") },
+  tokenize: {
+    summary: "make a file of tokens of texts, for training",
+    load: () => import("./tokenize.js"),
+  },
   generate: { summary: "continue a prompt", load: () => import("./generate.js") },
   chat: { summary: "talk with a model", load: () => import("./chat.js") },
   serve: { summary: "serve a model through an OpenAI-compatible HTTP API", load: () => import("./serve.js") },
   bench: { summary: "measure a server under load", load: () => import("./bench.js") },
-  export: { summary: "write a model as a GGUF file", load: () => import("./export.js") },
+  export: { summary: "write a model as a GGUF file or a folder", load: () => import("./export.js") },
   pull: { summary: "fetch a model from the Hugging Face hub", load: () => import("./pull.js") },
   quantize: {
     summary: "make 8- or 4-bit integers of a model's matrices",

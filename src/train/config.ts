@@ -30,10 +30,41 @@ export const trainSchema = z.strictObject({
     .strictObject({
       folder: z.string().optional().describe("a folder with tokenizer.json; the model's own if absent"),
       characters: z.string().min(1).optional().describe("one token for each of these ASCII characters"),
+      train: z
+        .strictObject({
+          vocab_size: z
+            .number()
+            .int()
+            .min(257)
+            .describe("tokens altogether: special ones, 256 bytes, merges"),
+          special_tokens: z
+            .array(z.string().min(1))
+            .default(["<|endoftext|>"])
+            .describe("whole tokens that are never cut; the first ends texts"),
+        })
+        .optional()
+        .describe("trains a byte-level BPE on data.train"),
+      chat_template: z
+        .string()
+        .optional()
+        .describe("a .jinja file that renders conversations; the tokenizer's own if absent"),
     })
     .default({}),
   data: z.strictObject({
-    train: z.string().describe("a .jsonl file of {prompt, completion} or {text}, or a plain text file"),
+    train: z
+      .union([
+        z.string(),
+        z
+          .array(z.union([z.string(), z.strictObject({ path: z.string(), weight: z.number().positive() })]))
+          .min(1),
+      ])
+      .describe(
+        "a file (.jsonl, .npy with tokens, or text), a pattern such as docs/**/*.md, or a list of these or of {path, weight}",
+      ),
+    packed: z
+      .boolean()
+      .default(false)
+      .describe("fill every sequence with documents one behind the other, an end between them"),
     evaluate: z.string().optional().describe("a file of the same form that is never trained on"),
   }),
   output: z.string().describe("the folder that the trained model and the checkpoints go to"),
@@ -42,6 +73,19 @@ export const trainSchema = z.strictObject({
   sequence_length: count
     .default(128)
     .describe("longest sequence in tokens; plain text is cut into pieces of this length"),
+  lora: z
+    .strictObject({
+      rank: count.default(8).describe("rows of the small matrices"),
+      alpha: z.number().positive().default(16).describe("what adapters add is multiplied by alpha / rank"),
+      dropout: rate.default(0).describe("share of an adapter's inputs dropped while training"),
+      targets: z
+        .array(z.string())
+        .min(1)
+        .optional()
+        .describe("names of linear layers, such as q_proj; all but the output matrix if absent"),
+    })
+    .optional()
+    .describe("trains low-rank adapters of a model that stays as it is; `{}` takes the defaults"),
   accumulate: count
     .default(1)
     .describe(
@@ -198,11 +242,20 @@ export function parseConfig(raw: unknown, file: string, folder: string): TrainCo
   if (c.schedule === "wsd" && c.decay_shape === "exponential" && c.min_learning_rate === 0)
     throw new ConfigError(`${file}: decay_shape exponential needs a min_learning_rate above 0`);
   const absolute = (p: string | undefined) => (p === undefined ? undefined : resolve(folder, p));
+  const { train } = c.data;
+  const resolved =
+    typeof train === "string"
+      ? absolute(train)!
+      : train.map((t) => (typeof t === "string" ? absolute(t)! : { ...t, path: absolute(t.path)! }));
   return {
     ...c,
     model: { ...c.model, folder: absolute(c.model.folder) },
-    tokenizer: { ...c.tokenizer, folder: absolute(c.tokenizer.folder) },
-    data: { train: absolute(c.data.train)!, evaluate: absolute(c.data.evaluate) },
+    tokenizer: {
+      ...c.tokenizer,
+      folder: absolute(c.tokenizer.folder),
+      chat_template: absolute(c.tokenizer.chat_template),
+    },
+    data: { ...c.data, train: resolved, evaluate: absolute(c.data.evaluate) },
     output: absolute(c.output)!,
   };
 }

@@ -50,14 +50,19 @@ const PATIENCE_SECONDS = 20;
 /**
  * Finds out what a run would take.
  * @param checkpoint the folder to go on from
+ * @param note is told what takes long
  * @throws what the run itself would throw before its first step; ConfigError when it cannot fit the chip's memory
  */
-export async function dryRun(config: TrainConfig, checkpoint?: string): Promise<Plan> {
+export async function dryRun(
+  config: TrainConfig,
+  checkpoint?: string,
+  note?: (text: string) => void,
+): Promise<Plan> {
   const folder = checkFolder(config.output);
   const chip = config.chip === undefined ? await autoload() : await loadChip(config.chip);
   const there = memoryThere(chip);
   refuseTooLarge(config, checkpoint, chip, there);
-  const setup = await setUp(config, checkpoint);
+  const setup = await setUp(config, checkpoint, note);
   const warnings: string[] = [];
   const { model, optimizer, batches, held } = setup;
   const first = batches.at(0);
@@ -141,11 +146,14 @@ function refuseTooLarge(
   chip: Chip,
   there: number,
 ): void {
-  const path = checkpoint ?? config.model.folder;
+  // A checkpoint of adapters holds no model.
+  const path = config.lora ? config.model.folder : (checkpoint ?? config.model.folder);
   let count = 0;
   if (path === undefined) {
-    const raw = config.model.config;
-    if (raw === undefined) return;
+    if (config.model.config === undefined) return;
+    const raw = { vocab_size: config.tokenizer.train?.vocab_size, ...config.model.config };
+    // The tokenizer's, which is not open yet.
+    if (raw.vocab_size === undefined) return;
     const declared = familyOf(raw, "model.config").parse(raw, "model.config");
     for (const shape of parameterShapes({ ...declared, predictLayers: 0 }, chip.name).values())
       count += shape.reduce((a, b) => a * b, 1);

@@ -8,5 +8,7 @@ export { planText } from "./plan-text.js";
 export * from "./progress.js";
 export * from "./run.js";
 export * from "./schedule.js";
+export { type Setup, setUp } from "./setup.js";
 export * from "./step.js";
+export * from "./tokenizer/bpe.js";
 export { train } from "./trainer.js";

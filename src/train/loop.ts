@@ -53,7 +53,7 @@ export class Loop {
     this.#emit({
       type: "start",
       chip: chip.name,
-      parameters: model.parameters().reduce((n, p) => n + p.numel, 0),
+      parameters: model.parameters().reduce((n, p) => n + (p.requiresGrad ? p.numel : 0), 0),
       examples: batches.examples,
       step: this.#step,
     });

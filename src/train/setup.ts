@@ -2,37 +2,32 @@
 // nothing and writes nothing.
 
 import { createModel, loadModel } from "../models/load.js";
-import { openModel } from "../models/open.js";
-import { characterTokenizer, type TextTokenizer } from "../models/tokenizer.js";
+import type { TextTokenizer } from "../models/tokenizer.js";
 import "../chips/index.js";
+import { attachLora, loadAdapter } from "../models/lora.js";
 import type { Training } from "../models/training.js";
+import type { LanguageModel } from "../models/transformer.js";
+import type { Tensor } from "../tensor/index.js";
 import { AdamW } from "../nn/index.js";
 import { autoload, type Chip, loadChip } from "../runtime/index.js";
 import { loadOptimizer, type TrainerState } from "./checkpoint.js";
 import { ConfigError, type TrainConfig } from "./config.js";
 import {
   type Batch,
-  DataOrder,
-  type Example,
+  type Batches,
+  expandPath,
   hasPrompts,
   makeBatch,
   type PromptLine,
-  readExamples,
   readPrompts,
-  splitBatch,
+  readSequences,
+  readSources,
+  type Sequences,
+  seededBatches,
 } from "./data/index.js";
 import { StepRandom } from "./random.js";
 import type { Learner } from "./step.js";
-
-/** The batches of a run; which ones a step has depends on nothing but its number. */
-export interface Batches {
-  /** Sequences to learn from. */
-  readonly examples: number;
-  /** Tokens that one step computes with, padding too. */
-  readonly tokensPerStep: number;
-  /** The batches of a step (0-based). More than one: their gradients are added up. */
-  at(step: number): readonly Batch[];
-}
+import { tokenizerFor } from "./tokenizer/choose.js";
 
 /** Data for evaluation. */
 export interface HeldOut {
@@ -58,31 +53,37 @@ export interface Setup extends Learner {
 /**
  * Prepares a run.
  * @param checkpoint the folder to go on from
+ * @param note is told what takes long
  * @throws ConfigError, DataError, errors of model folders and chips
  */
-export async function setUp(config: TrainConfig, checkpoint: string | undefined): Promise<Setup> {
-  const tokenizer = tokenizerFor(config);
-  const examples = readExamples(config.data.train, tokenizer, config.sequence_length);
+export async function setUp(
+  config: TrainConfig,
+  checkpoint: string | undefined,
+  note: (text: string) => void = () => {},
+): Promise<Setup> {
+  const { batch_size, accumulate, seed } = config;
+  if (batch_size % accumulate !== 0)
+    throw new ConfigError(`batch_size ${batch_size} is not a multiple of accumulate ${accumulate}`);
+  const tokenizer = tokenizerFor(config, checkpoint, note);
+  const reading = { length: config.sequence_length, packed: config.data.packed };
+  const data = readSources(config.data.train, tokenizer, reading);
   const chip = config.chip === undefined ? await autoload() : await loadChip(config.chip);
   const device = chip.name;
-  const from = checkpoint ?? config.model.folder;
-  const model = from
-    ? loadModel(from, { device, requiresGrad: true, dtype: config.dtype }).model
-    : createModel(config.model.config!, { device, seed: config.seed, dtype: config.dtype ?? "f32" });
-  checkTokens(tokenizer, model.config, examples);
+  const model = modelFor(config, checkpoint, tokenizer, device);
+  checkTokens(tokenizer, model.config, data.sequences);
   const held =
     config.data.evaluate === undefined
       ? undefined
       : heldOut(config.data.evaluate, tokenizer, model.config, config);
-  const optimizer = new AdamW(model.namedParameters(), {
+  const optimizer = new AdamW(trainable(model), {
     betas: config.betas,
     eps: config.eps,
     weightDecay: config.weight_decay,
     masterWeights: config.master_weights === "f32",
   });
   const state = checkpoint === undefined ? undefined : loadOptimizer(checkpoint, optimizer, config);
-  const batches = paddedBatches(examples, tokenizer, config);
-  const random = new StepRandom(config.seed);
+  const batches = seededBatches(data, { batch_size, accumulate, seed, pad: padOf(tokenizer) });
+  const random = new StepRandom(seed);
   const training = (step: number): Training => ({
     dropout: config.dropout,
     recompute: config.recompute,
@@ -91,77 +92,74 @@ export async function setUp(config: TrainConfig, checkpoint: string | undefined)
   return { config, chip, tokenizer, model, optimizer, batches, training, held, state };
 }
 
-/** Batches of one shape in a seeded order, so that nothing is compiled twice. */
-function paddedBatches(
-  examples: readonly Example[],
+const padOf = (tokenizer: TextTokenizer): number => tokenizer.tokenId("<pad>") ?? tokenizer.eosIds[0] ?? 0;
+
+/** The model that a run starts from: the checkpoint's, a folder's or a new one, with adapters where these are trained. */
+function modelFor(
+  config: TrainConfig,
+  checkpoint: string | undefined,
   tokenizer: TextTokenizer,
-  { batch_size, accumulate, seed }: TrainConfig,
-): Batches {
-  if (batch_size % accumulate !== 0)
-    throw new ConfigError(`batch_size ${batch_size} is not a multiple of accumulate ${accumulate}`);
-  const order = new DataOrder(examples.length, batch_size, seed);
-  const columns = columnsOf(examples);
-  const pad = padOf(tokenizer);
-  return {
-    examples: examples.length,
-    tokensPerStep: batch_size * columns,
-    at: (step) =>
-      splitBatch(
-        makeBatch(
-          order.indices(step).map((i) => examples[i]!),
-          columns,
-          pad,
-        ),
-        accumulate,
-      ),
-  };
+  device: string,
+): LanguageModel {
+  const { lora, dtype, seed } = config;
+  const { folder: base, config: raw } = config.model;
+  // A checkpoint of adapters holds no model.
+  const from = lora ? base : (checkpoint ?? base);
+  if (from === undefined) {
+    if (lora) throw new ConfigError("lora: adapters belong to a model: give model.folder");
+    return createModel(withVocabulary(raw!, tokenizer), { device, seed, dtype: dtype ?? "f32" });
+  }
+  const { model } = loadModel(from, { device, requiresGrad: true, dtype });
+  if (!lora) return model;
+  try {
+    attachLora(model, lora, { base: from, seed });
+  } catch (e) {
+    throw e instanceof RangeError ? new ConfigError(e.message) : e;
+  }
+  if (checkpoint !== undefined) loadAdapter(model, checkpoint);
+  return model;
 }
 
-const padOf = (tokenizer: TextTokenizer): number => tokenizer.tokenId("<pad>") ?? tokenizer.eosIds[0] ?? 0;
-const columnsOf = (examples: readonly Example[]): number =>
-  examples.reduce((n, e) => Math.max(n, e.tokens.length), 0) - 1;
+/** The parameters that a run changes. */
+const trainable = (model: LanguageModel): Map<string, Tensor> =>
+  new Map([...model.namedParameters()].filter(([, p]) => p.requiresGrad));
+
+/** The fields of a config.json; without a vocab_size that of the tokenizer. */
+function withVocabulary(raw: Record<string, unknown>, tokenizer: TextTokenizer): Record<string, unknown> {
+  return "vocab_size" in raw ? raw : { ...raw, vocab_size: tokenizer.size };
+}
 
 /** The held-out file in batches of one shape, in its own order; the last one is filled up with nothing to learn. */
 function heldOut(
   path: string,
   tokenizer: TextTokenizer,
   limits: { vocabSize: number; maxPositions: number },
-  { batch_size, accumulate, sequence_length }: TrainConfig,
+  { batch_size, accumulate, sequence_length, data }: TrainConfig,
 ): HeldOut {
-  const prompts = hasPrompts(path) ? readPrompts(path, tokenizer, limits.maxPositions) : undefined;
-  const examples = readExamples(path, tokenizer, sequence_length);
-  checkTokens(tokenizer, limits, examples);
-  const rows = Math.max(1, Math.min(batch_size / accumulate, examples.length));
+  const files = expandPath(path);
+  const prompts = files.every(hasPrompts)
+    ? files.flatMap((file) => readPrompts(file, tokenizer, limits.maxPositions))
+    : undefined;
+  const sequences = readSequences(files, tokenizer, { length: sequence_length, packed: data.packed });
+  checkTokens(tokenizer, limits, sequences);
+  const rows = Math.max(1, Math.min(batch_size / accumulate, sequences.length));
   const batches: Batch[] = [];
-  for (let at = 0; at < examples.length; at += rows) {
-    const part = examples.slice(at, at + rows);
-    while (part.length < rows) part.push({ tokens: [], learnFrom: 0 });
-    batches.push(makeBatch(part, columnsOf(examples), padOf(tokenizer)));
+  for (let at = 0; at < sequences.length; at += rows) {
+    const part = Array.from({ length: rows }, (_, i) =>
+      at + i < sequences.length ? sequences.at(at + i) : { tokens: [] },
+    );
+    batches.push(makeBatch(part, sequences.longest - 1, padOf(tokenizer)));
   }
   return { batches, prompts };
-}
-
-function tokenizerFor(config: TrainConfig): TextTokenizer {
-  const { characters, folder } = config.tokenizer;
-  if (characters !== undefined) return characterTokenizer(characters);
-  const from = folder ?? config.model.folder;
-  if (from === undefined)
-    throw new ConfigError("tokenizer: give a folder or characters, since the model starts from nothing");
-  return openModel(from).tokenizer();
 }
 
 function checkTokens(
   tokenizer: TextTokenizer,
   { vocabSize, maxPositions }: { vocabSize: number; maxPositions: number },
-  examples: readonly { tokens: readonly number[] }[],
+  sequences: Sequences,
 ): void {
-  let most = 0;
-  let longest = 0;
-  for (const { tokens } of examples) {
-    longest = Math.max(longest, tokens.length - 1);
-    for (const t of tokens) if (t > most) most = t;
-  }
-  most = Math.max(most, ...tokenizer.eosIds);
+  const most = Math.max(sequences.largest, ...tokenizer.eosIds);
+  const longest = sequences.longest - 1;
   if (most >= vocabSize)
     throw new ConfigError(`the data have token ${most}, but the model's vocab_size is ${vocabSize}`);
   if (longest > maxPositions)

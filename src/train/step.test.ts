@@ -23,7 +23,7 @@ const FAMILIES: Record<string, Record<string, unknown>> = {
 const batch = makeBatch(
   [20, 7, 2, 13].map((n, r) => ({
     tokens: Array.from({ length: n }, (_, i) => (i * 17 + r * 5 + 3) % 41),
-    learnFrom: r,
+    learned: Array.from({ length: n }, (_, i) => Number(i >= r)),
   })),
   24,
   0,

@@ -236,7 +236,7 @@ describe("what cannot be trained", () => {
       /sums\.jsonl:1: the tokenizer has no token for "="/,
     ],
     ["unequal parts", { accumulate: 3 }, /batch_size 16 is not a multiple of accumulate 3/],
-    ["no tokenizer", { tokenizer: {} }, /tokenizer: give a folder or characters/],
+    ["no tokenizer", { tokenizer: {} }, /tokenizer: give a folder, characters or train/],
     [
       "a wrong model",
       { model: { config: { ...base.model.config, num_attention_heads: 3, num_key_value_heads: 2 } } },

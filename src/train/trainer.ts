@@ -31,8 +31,9 @@ export async function train(
   // Which of two ways was faster is a measurement, and may be another one next time.
   if (config.deterministic) setVendorPolicy("off");
   try {
-    if (options.dryRun) return emit({ type: "plan", plan: await dryRun(config, checkpoint) });
-    const setup = await setUp(config, checkpoint);
+    const note = (text: string): void => emit({ type: "note", text });
+    if (options.dryRun) return emit({ type: "plan", plan: await dryRun(config, checkpoint, note) });
+    const setup = await setUp(config, checkpoint, note);
     // Fails early, not after hours, when the folder cannot be written.
     mkdirSync(config.output, { recursive: true });
     removeUnfinished(config.output);
@@ -69,7 +70,7 @@ function hooksOf(setup: Setup, emit: (event: TrainEvent) => void): RunHook[] {
   const facts = {
     config,
     chip: { name: chip.name, description: chip.description },
-    parameters: model.parameters().reduce((n, p) => n + p.numel, 0),
+    parameters: model.parameters().reduce((n, p) => n + (p.requiresGrad ? p.numel : 0), 0),
   };
   return [
     metricsHook(config.output, step),

@@ -3,7 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { characterTokenizer } from "../../models/tokenizer.js";
-import { DataOrder, hostRandom, IGNORE, makeBatch, readExamples, readPrompts, shuffle } from "./index.js";
+import {
+  DataOrder,
+  hostRandom,
+  IGNORE,
+  makeBatch,
+  readPrompts,
+  readSequences,
+  type Sequences,
+  shuffle,
+} from "./index.js";
 
 const dir = mkdtempSync(join(tmpdir(), "vexil-data-"));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -14,12 +23,19 @@ const file = (name: string, text: string) => {
 const tokenizer = characterTokenizer("0123456789+=");
 const ids = (text: string) => tokenizer.encode(text);
 
-describe("readExamples", () => {
+const read = (path: string, length: number) => readSequences([path], tokenizer, { length });
+const listed = (s: Sequences) =>
+  Array.from({ length: s.length }, (_, i) => {
+    const { tokens, learned } = s.at(i);
+    return { tokens: Array.from(tokens), given: Array.from(learned!).filter((l) => l === 0).length };
+  });
+
+describe("files of text and lines", () => {
   it("reads prompts and completions", () => {
     const path = file("a.jsonl", '{"prompt":"1+2=","completion":"3"}\n{"text":"12"}\n');
-    expect(readExamples(path, tokenizer, 9)).toEqual([
-      { tokens: [...ids("1+2=3"), 1], learnFrom: 4 },
-      { tokens: [...ids("12"), 1], learnFrom: 0 },
+    expect(listed(read(path, 9))).toEqual([
+      { tokens: [...ids("1+2=3"), 1], given: 4 },
+      { tokens: [...ids("12"), 1], given: 0 },
     ]);
     expect(() => readPrompts(path, tokenizer, 9)).toThrow(/a\.jsonl:2: evaluation needs/);
     const good = file(
@@ -32,7 +48,7 @@ describe("readExamples", () => {
 
   it("cuts plain text with one token of overlap", () => {
     const path = file("a.txt", "1234567");
-    expect(readExamples(path, tokenizer, 3).map((e) => e.tokens)).toEqual([ids("1234"), ids("4567")]);
+    expect(listed(read(path, 3)).map((e) => e.tokens)).toEqual([ids("1234"), ids("4567")]);
   });
 
   it.each([
@@ -46,25 +62,16 @@ describe("readExamples", () => {
     ["i.jsonl", '{"text":"12"}\n{"text":"1-2"}', /i\.jsonl:2: the tokenizer has no token for "-"/],
     ["j.txt", "1+2=é", /j\.txt: the tokenizer has no token for "é"/],
   ])("names what is wrong in %s", (name, text, message) => {
-    expect(() => readExamples(file(name, text), tokenizer, 9)).toThrow(message);
+    expect(() => read(file(name, text), 9)).toThrow(message);
   });
 
   it("names a missing file", () => {
-    expect(() => readExamples(join(dir, "none.jsonl"), tokenizer, 9)).toThrow(
-      /none\.jsonl: there is no such file/,
-    );
+    expect(() => read(join(dir, "none.jsonl"), 9)).toThrow(/none\.jsonl: there is no such file/);
   });
 });
 
 it("makeBatch shifts, masks and pads", () => {
-  const b = makeBatch(
-    [
-      { tokens: [5, 6, 7, 8], learnFrom: 2 },
-      { tokens: [9, 1], learnFrom: 0 },
-    ],
-    4,
-    0,
-  );
+  const b = makeBatch([{ tokens: [5, 6, 7, 8], learned: [0, 0, 1, 1] }, { tokens: [9, 1] }], 4, 0);
   expect([...b.inputs].map(Number)).toEqual([5, 6, 7, 0, 9, 0, 0, 0]);
   expect([...b.targets].map(Number)).toEqual([IGNORE, 7, 8, IGNORE, 1, IGNORE, IGNORE, IGNORE]);
   expect(b.learned).toBe(3);
