@@ -47,7 +47,7 @@ if (options.help) {
   console.log(`npm run bench [-- SUITE...] [--chip NAME] [--threads N] [--quick] [--out FOLDER]
 suites: ${SUITES.join(", ")} (default: all but ops and serve)
 --quick   fewer and shorter samples, to see that everything runs; writes no files unless --out is given
---ops     of the suite ops: only these operators, with commas (add,mm); of the suite serve: bf16,q8_0,q4_0,load
+--ops     of the suite ops: only these operators, with commas (add,mm); of the suite serve: bf16,q8_0,q4_0,decode,prompt,together,load
 --out     folder for performance.json and performance.md (default: docs)`);
   process.exit(0);
 }
