@@ -3,17 +3,9 @@
 
 import { constexpr, f64, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
-import {
-  empty,
-  emptyLike,
-  type Operator,
-  operator,
-  sameShape,
-  showShape,
-  type Tensor,
-} from "../tensor/index.js";
+import { emptyLike, type Operator, operator, sameShape, showShape, type Tensor } from "../tensor/index.js";
+import { rmsNormGradients } from "./rms-norm-backward.js";
 import { computeDtype, planRows, rowMajor } from "./rows.js";
-import { sum } from "./reduce.js";
 
 const forward = kernel(
   // biome-ignore format: one line per group
@@ -48,61 +40,7 @@ const forward = kernel(
   "add_rms_norm",
 );
 
-/** The gradient of the sum, which is that of both addends, and each program's share of the weight's. */
-const backward = kernel(
-  // biome-ignore format: one line per group
-  { s: ptr, w: ptr, dy: ptr, ds: ptr, dx: ptr, dw: ptr, rows: i32, cols: i32, eps: f64, perProgram: i32,
-    ROWS: constexpr, COLS: constexpr, WEIGHT: constexpr.bool, STREAM: constexpr.bool, T: constexpr.dtype },
-  ({ s, w, dy, ds, dx, dw, rows, cols, eps, perProgram, ROWS, COLS, WEIGHT, STREAM, T }, tl) => {
-    const first = tl.programId(0) * perProgram;
-    const n = tl.cast(cols, T);
-    if (WEIGHT) {
-      for (let start = 0; start < cols; start += COLS) {
-        const c = start + tl.arange(0, COLS);
-        tl.store(dw + tl.programId(0) * cols + c, tl.zeros([COLS], T), c < cols);
-      }
-    }
-    for (let r = first; r < first + perProgram; r += ROWS) {
-      const row = r + tl.arange(0, ROWS);
-      const base = tl.col(row * cols);
-      const inside = tl.col(row) < rows && tl.col(row) < first + perProgram;
-      let squares = tl.zeros([ROWS], T);
-      let product = tl.zeros([ROWS], T);
-      for (let start = 0; start < cols; start += COLS) {
-        const c = tl.row(start + tl.arange(0, COLS));
-        const mask = inside && c < cols;
-        const v = tl.cast(tl.load(s + base + c, mask, 0), T);
-        const g =
-          tl.cast(tl.load(dy + base + c, mask, 0), T) *
-          (WEIGHT ? tl.cast(tl.load(w + c, c < cols, 0), T) : 1);
-        squares += tl.sum(v * v, 1);
-        product += tl.sum(v * g, 1);
-      }
-      const scale = tl.rsqrt(squares / n + tl.cast(eps, T));
-      const shift = tl.col((product * scale * scale * scale) / n);
-      for (let start = 0; start < cols; start += COLS) {
-        const c = tl.row(start + tl.arange(0, COLS));
-        const mask = inside && c < cols;
-        const v = tl.cast(tl.load(s + base + c, mask, 0), T);
-        const d = tl.cast(tl.load(dy + base + c, mask, 0), T);
-        const g = d * (WEIGHT ? tl.cast(tl.load(w + c, c < cols, 0), T) : 1);
-        const through = g * tl.col(scale) - v * shift;
-        tl.store(
-          dx + base + c,
-          STREAM ? through + tl.cast(tl.load(ds + base + c, mask, 0), T) : through,
-          mask,
-        );
-        if (WEIGHT) {
-          const at = dw + tl.programId(0) * cols + start + tl.arange(0, COLS);
-          const own = start + tl.arange(0, COLS) < cols;
-          tl.store(at, tl.load(at, own, 0) + tl.sum(d * v * tl.col(scale), 0), own);
-        }
-      }
-    }
-  },
-  "add_rms_norm_backward",
-);
-
+/** The gradient of the sum is that of both addends. */
 const addRmsNormBackward: Operator<
   (
     grad: Tensor,
@@ -115,24 +53,8 @@ const addRmsNormBackward: Operator<
   schema:
     "vexil::add_rms_norm_backward(Tensor grad, Tensor? grad_sum, Tensor total, Tensor? weight, float eps) -> (Tensor, Tensor)",
   method: false,
-  run: (grad: Tensor, gradSum: Tensor | null, total: Tensor, weight: Tensor | null, eps: number) => {
-    const s = rowMajor(total);
-    const cols = s.shape.at(-1)!;
-    const rows = cols === 0 ? 0 : s.numel / cols;
-    const dx = emptyLike(s);
-    const T = computeDtype(s.dtype);
-    const { ROWS, COLS } = planRows(s, rows, cols);
-    const programs = Math.max(1, Math.min(Math.ceil(rows / ROWS), 2 * s.chip.capabilities.threads));
-    const perProgram = Math.ceil(rows / programs / ROWS) * ROWS;
-    const dw = empty([programs, cols], { dtype: T, device: s.device });
-    if (rows === 0) dw.zero_();
-    else
-      backward.launch([programs], {
-        s, w: weight ? rowMajor(weight) : s, dy: rowMajor(grad), ds: gradSum ? rowMajor(gradSum) : s, dx, dw, rows, cols, eps,
-        perProgram, ROWS, COLS, WEIGHT: weight !== null, STREAM: gradSum !== null, T,
-      }); // biome-ignore format: one line per group
-    return [dx, weight ? sum(dw, [0]) : dw];
-  },
+  run: (grad: Tensor, gradSum: Tensor | null, total: Tensor, weight: Tensor | null, eps: number) =>
+    rmsNormGradients(rowMajor(total), grad, gradSum, weight, eps, total.shape.at(-1)!),
   summary: "Gradients of add_rms_norm",
 });
 
