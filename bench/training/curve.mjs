@@ -54,7 +54,6 @@ writeFileSync(join(out, "corpus.txt"), corpus);
 const tokenizer = trainBpe([corpus], { vocabSize: 4096 });
 writeFileSync(join(out, "tokenizer/tokenizer.json"), JSON.stringify(tokenizer.files.tokenizer));
 writeFileSync(join(out, "tokenizer/tokenizer_config.json"), JSON.stringify(tokenizer.files.config));
-writeFileSync(join(out, "tokenizer/config.json"), "{}");
 
 const steps = Number(flags.steps);
 const model = {

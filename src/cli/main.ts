@@ -16,6 +16,10 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<{ spec: un
     load: () => import("./chips.js"),
   },
   train: { summary: "train a model as a YAML file says", load: () => import("./train.js") },
+  "train-tokenizer": {
+    summary: "train a byte-level BPE tokenizer on texts",
+    load: () => import("./train-tokenizer.js"),
+  },
   tokenize: {
     summary: "make a file of tokens of texts, for training",
     load: () => import("./tokenize.js"),

@@ -2,7 +2,7 @@
 
 import { renameSync, rmSync } from "node:fs";
 import { z } from "zod";
-import { openModel } from "../models/open.js";
+import { openTokenizer } from "../models/folder.js";
 import { expandPath } from "../train/data/index.js";
 import { fileDocuments } from "../train/data/documents.js";
 import { TokenFileWriter } from "../train/data/token-file.js";
@@ -10,9 +10,7 @@ import type { CommandSpec } from "./command.js";
 import { UsageError } from "./errors.js";
 
 const flags = z.object({
-  model: z
-    .string()
-    .describe("the folder with the tokenizer: a model's, or one with tokenizer.json and config.json"),
+  model: z.string().describe("the folder with tokenizer.json: a model's, or one of a tokenizer alone"),
 });
 
 export const spec: CommandSpec<typeof flags.shape> = {
@@ -25,7 +23,7 @@ export const spec: CommandSpec<typeof flags.shape> = {
   flags,
   async run([files, out], { model }) {
     if (!out!.endsWith(".npy")) throw new UsageError(`tokenize: ${out} must end with .npy`);
-    const tokenizer = openModel(model).tokenizer();
+    const tokenizer = openTokenizer(model);
     const [end] = tokenizer.eosIds;
     const temporary = `${out}.tmp`;
     const writer = new TokenFileWriter(temporary, tokenizer.size);

@@ -179,19 +179,7 @@ export function openFolder(path: string): HuggingFaceFolder {
     configFile,
     config: readJson(configFile),
     generation: optional("generation_config.json"),
-    tokenizer() {
-      const template = join(path, "chat_template.jinja");
-      const files = {
-        tokenizer: readJson(join(path, "tokenizer.json")),
-        config: optional("tokenizer_config.json"),
-        ...(fs.existsSync(template) ? { chatTemplate: fs.readFileSync(template, "utf8") } : {}),
-      };
-      try {
-        return new TextTokenizer(files);
-      } catch (e) {
-        throw new ModelFolderError(`${path}: ${(e as Error).message}`);
-      }
-    },
+    tokenizer: () => openTokenizer(path),
     parameters(family, config) {
       return new FolderParameters(this.weights(), family, config, quantizationOf(config, configFile));
     },
@@ -213,6 +201,21 @@ export function openFolder(path: string): HuggingFaceFolder {
       return new Weights(shards.map((s) => join(path, s as string)));
     },
   };
+}
+
+/** The tokenizer of a folder, which need not hold a model. @throws ModelFolderError naming the folder or the file */
+export function openTokenizer(path: string): TextTokenizer {
+  const [config, template] = [join(path, "tokenizer_config.json"), join(path, "chat_template.jinja")];
+  const files = {
+    tokenizer: readJson(join(path, "tokenizer.json")),
+    config: fs.existsSync(config) ? (readJson(config) as Record<string, unknown>) : {},
+    ...(fs.existsSync(template) ? { chatTemplate: fs.readFileSync(template, "utf8") } : {}),
+  };
+  try {
+    return new TextTokenizer(files);
+  } catch (e) {
+    throw new ModelFolderError(`${path}: ${(e as Error).message}`);
+  }
 }
 
 /** Writes a file so that a reader, or a crash, never sees half of it. */

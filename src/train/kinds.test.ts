@@ -3,10 +3,11 @@
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, it } from "vitest";
-import { built, QWEN3, temporaryFolder } from "../../test/built.js";
+import { afterAll, expect, it } from "vitest";
+import { built, killLeftovers, QWEN3, temporaryFolder, vexil } from "../../test/built.js";
 import { lossesOf, tiny, trainHere, writeSums } from "./testing/tiny.js";
 
+afterAll(killLeftovers);
 const folder = temporaryFolder();
 writeSums(folder);
 mkdirSync(join(folder, "texts"));
@@ -107,4 +108,31 @@ it("needs a model below adapters, and one way to a tokenizer", async () => {
   await expect(
     trainHere(folder, "two-ways", { tokenizer: { characters: "01", train: { vocab_size: 300 } } }),
   ).rejects.toThrow(/tokenizer: give one of characters and train, not both/);
+});
+
+it("takes a tokenizer and a file of tokens that commands made", async () => {
+  const at = (name: string) => join(folder, name);
+  const made = await vexil(["train-tokenizer", at("texts/*.txt"), at("words"), "--vocab-size", "280"]);
+  expect(made).toMatchObject({ code: 0, stderr: expect.stringMatching(/wrote .*words: 280 tokens/) });
+  const tokens = await vexil(["tokenize", at("texts/*.txt"), at("texts.npy"), "--model", at("words")]);
+  expect(tokens).toMatchObject({ code: 0, stderr: expect.stringMatching(/tokens of 3 documents/) });
+  const { vocab_size: _, ...config } = tiny.model.config;
+  const more = {
+    model: { config: { ...config, max_position_embeddings: 32 } },
+    tokenizer: { folder: "words" },
+    batch_size: 4,
+    sequence_length: 12,
+    steps: 2,
+  };
+  // The same tokens in the same pieces: the same losses.
+  const packed = await trainHere(folder, "from-text", {
+    ...more,
+    data: { train: "texts/*.txt", packed: true },
+  });
+  const read = await trainHere(folder, "from-tokens", { ...more, data: { train: "texts.npy" } });
+  expect(lossesOf(read)).toEqual(lossesOf(packed));
+  expect(await vexil(["tokenize", at("texts/*.txt"), at("x.bin"), "--model", at("words")])).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/x\.bin must end with \.npy/),
+  });
 });

@@ -1,6 +1,8 @@
 // Which tokenizer a run has: the checkpoint's, one from a folder, one of single characters, or one trained on the data.
 
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { openTokenizer } from "../../models/folder.js";
 import { openModel } from "../../models/open.js";
 import { characterTokenizer, TextTokenizer } from "../../models/tokenizer.js";
 import { ConfigError, type TrainConfig } from "../config.js";
@@ -26,7 +28,7 @@ export function tokenizerFor(
   const found =
     train !== undefined
       ? checkpoint !== undefined
-        ? openModel(checkpoint).tokenizer()
+        ? openTokenizer(checkpoint)
         : trained(config, train, note)
       : characters !== undefined
         ? characterTokenizer(characters)
@@ -39,7 +41,8 @@ function existing(folder: string | undefined): TextTokenizer {
     throw new ConfigError(
       "tokenizer: give a folder, characters or train, since the model starts from nothing",
     );
-  return openModel(folder).tokenizer();
+  // A folder may hold a tokenizer alone.
+  return existsSync(join(folder, "tokenizer.json")) ? openTokenizer(folder) : openModel(folder).tokenizer();
 }
 
 function readTemplate(path: string): string {
