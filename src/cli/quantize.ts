@@ -1,49 +1,116 @@
 // `vexil quantize MODEL OUT`: integers in place of a model's matrices, and what that costs on a text.
 
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { z } from "zod";
 import "../chips/index.js";
-import { loadModel } from "../models/load.js";
+import type { ModelFolder } from "../models/folder.js";
+import { loadModel, openParameters } from "../models/load.js";
 import { openModel } from "../models/open.js";
 import { perplexity } from "../models/perplexity.js";
-import { quantizeModel } from "../models/quantize.js";
+import { quantizeModel, roundInPlace } from "../models/quantize.js";
 import { autoload, loadChip } from "../runtime/index.js";
 import type { CommandSpec } from "./command.js";
 import { UsageError } from "./errors.js";
 
+/** Tokens of a calibration sample, where the context holds them. */
+const SAMPLE = 512;
+
 const flags = z.object({
   bits: z.number().int().default(8).describe("bits of an element: 8 or 4"),
-  group: z.number().int().min(0).default(32).describe("channels that share a scale; 0: a whole row"),
-  text: z.string().optional().describe("a text file: prints the perplexity on it before and after"),
+  groupSize: z.number().int().min(0).default(32).describe("channels that share a scale; 0: a whole row"),
+  method: z
+    .enum(["rtn", "gptq"])
+    .default("rtn")
+    .describe("how elements are rounded: rtn to the nearest, gptq by their effect on a calibration text"),
+  calibrate: z.string().optional().describe("the calibration text file of gptq"),
+  samples: z
+    .number()
+    .int()
+    .positive()
+    .default(128)
+    .describe("how many pieces of 512 tokens gptq takes of it"),
+  actOrder: z.boolean().default(false).describe("gptq rounds the channels that matter most first"),
+  text: z.string().optional().describe("another text file: prints the perplexity on it before and after"),
   chip: z.string().optional().describe("the chip to compute on"),
 });
+
+function textOf(flag: string, path: string): string {
+  if (!existsSync(path)) throw new UsageError(`vexil quantize: --${flag}: there is no file ${path}`);
+  return readFileSync(path, "utf8");
+}
 
 export const spec: CommandSpec<typeof flags.shape> = {
   name: "quantize",
   summary: "Make 8- or 4-bit integers of a model's matrices.",
   positionals: [
-    { name: "model", description: "a Hugging Face model folder" },
+    { name: "model", description: "a Hugging Face model folder, or a GGUF file" },
     { name: "out", description: "the folder to write" },
   ],
   flags,
-  async run([path, out], { bits, group, text, chip }) {
+  async run([path, out], { bits, groupSize, method, calibrate, samples, actOrder, text, chip }) {
     if (bits !== 8 && bits !== 4) throw new UsageError(`vexil quantize: --bits is 8 or 4, not ${bits}`);
+    if ((method === "gptq") !== (calibrate !== undefined))
+      throw new UsageError(
+        method === "gptq"
+          ? "vexil quantize: --method gptq needs a text: --calibrate FILE"
+          : "vexil quantize: --calibrate is for --method gptq",
+      );
+    if (text !== undefined && calibrate !== undefined && resolve(text) === resolve(calibrate))
+      throw new UsageError("vexil quantize: --text must be another text than the one it is calibrated on");
+    const heldOut = text === undefined ? undefined : textOf("text", text);
     const device = (chip === undefined ? await autoload() : await loadChip(chip)).name;
-    const measure = async (folder: string): Promise<string> => {
-      if (text === undefined) return "";
+    const measure = async (folder: string, rounded = false): Promise<number> => {
       const { model, tokenizer } = loadModel(folder, { device });
       try {
-        return (await perplexity(model, tokenizer.encode(readFileSync(text, "utf8")))).toFixed(4);
+        if (rounded) roundInPlace(model, bits, groupSize);
+        return Number((await perplexity(model, tokenizer.encode(heldOut!))).toFixed(4));
       } finally {
         model.dispose();
       }
     };
-    const before = await measure(path!);
-    const count = await quantizeModel(openModel(path!), out!, { bits, groupSize: group, device });
+    const from = openModel(path!);
+    const before = heldOut === undefined ? 0 : await measure(path!);
+    const calibration =
+      calibrate === undefined
+        ? {}
+        : {
+            calibration: {
+              samples: pieces(
+                from.tokenizer().encode(textOf("calibrate", calibrate)),
+                samples,
+                contextOf(from),
+              ),
+              actOrder,
+              onLayer: (i: number, n: number) => console.error(`layer ${i + 1} of ${n}`),
+            },
+          };
+    const count = await quantizeModel(from, out!, { bits, groupSize, device, ...calibration });
     console.error(`wrote ${out}: ${count} matrices of ${bits}-bit integers`);
-    if (text !== undefined)
-      console.log(
-        JSON.stringify({ perplexity: { before: Number(before), after: Number(await measure(out!)) } }),
-      );
+    if (heldOut !== undefined) {
+      const nearest = method === "gptq" ? { rtn: await measure(path!, true) } : {};
+      console.log(JSON.stringify({ perplexity: { before, ...nearest, after: await measure(out!) } }));
+    }
   },
 };
+
+function contextOf(folder: ModelFolder): number {
+  const { config, files } = openParameters(folder);
+  using _ = files;
+  return config.maxPositions;
+}
+
+/** At most `count` pieces of the tokens, spread evenly over them. */
+function pieces(ids: readonly number[], count: number, context: number): number[][] {
+  const size = Math.min(SAMPLE, context);
+  const all = Math.floor(ids.length / size);
+  if (all === 0)
+    throw new UsageError(
+      `vexil quantize: --calibrate: the text has ${ids.length} tokens; a piece of it takes ${size}`,
+    );
+  const taken = Math.min(count, all);
+  return Array.from({ length: taken }, (_, i) => {
+    const at = Math.floor((i * all) / taken) * size;
+    return ids.slice(at, at + size);
+  });
+}

@@ -1,16 +1,19 @@
 // A model with integers in place of its matrices: each group of a row's channels rounded to the nearest step of its
-// largest element. Embeddings, output matrices, norms, routers and experts stay floats.
+// largest element, or by GPTQ (`gptq.ts`). Embeddings, output matrices, norms, routers and experts stay floats.
 
-import { quantizeInt4, quantizeInt8 } from "../ops/index.js";
+import { dequantize, quantizeInt4, quantizeInt8 } from "../ops/index.js";
 import { scope } from "../runtime/index.js";
-import { fromBytes, noGrad } from "../tensor/index.js";
+import { fromBytes, noGrad, type Tensor } from "../tensor/index.js";
 import type { ModelConfig } from "./config.js";
 import { familyOf } from "./families/index.js";
+import { storedAs } from "./family.js";
 import { type ModelFolder, ModelFolderError, saveFolder } from "./folder.js";
+import { calibrated } from "./gptq.js";
 import { becomesIntegers } from "./integers.js";
-import { openParameters, parameterShapes, readTensors } from "./load.js";
+import { loadWeights, openParameters, parameterShapes, readTensors } from "./load.js";
 import { toFiles } from "./parameters.js";
 import type { TensorBytes } from "./safetensors.js";
+import type { LanguageModel } from "./transformer.js";
 
 export interface QuantizeOptions {
   readonly bits: 4 | 8;
@@ -18,6 +21,17 @@ export interface QuantizeOptions {
   readonly groupSize: number;
   /** The chip that computes it. */
   readonly device: string;
+  /** Rounds by GPTQ with these texts' tokens instead of to the nearest. */
+  readonly calibration?: Calibration;
+}
+
+export interface Calibration {
+  /** Token ids, each list at most as long as the context. */
+  readonly samples: readonly (readonly number[])[];
+  /** Channels that matter most first. Default false. */
+  readonly actOrder?: boolean;
+  /** Called before each layer. */
+  readonly onLayer?: (layer: number, layers: number) => void;
 }
 
 /**
@@ -38,20 +52,10 @@ export async function quantizeModel(
     throw new ModelFolderError(`${from.path}: its matrices are integers already`);
   const floats = new Map<string, TensorBytes>();
   const integers = new Map<string, TensorBytes>();
-  let count = 0;
-  for (const [name, shape] of parameterShapes(config, device)) {
-    const t = open.read(name, shape);
-    if (!becomesIntegers(name, shape)) {
-      floats.set(name, t);
-      continue;
-    }
-    const [packed, scales] = noGrad(() =>
-      scope(() => {
-        const weight = fromBytes(t.data, t.shape, t.dtype, device);
-        return bits === 8 ? quantizeInt8(weight, groupSize) : quantizeInt4(weight, groupSize);
-      }),
-    );
-    const stored = storedName(config, name, t);
+  const shapes = parameterShapes(config, device);
+  const chosen = new Set([...shapes].filter(([name, shape]) => becomesIntegers(name, shape)).map(([n]) => n));
+  const keepIntegers = async (name: string, [packed, scales]: readonly [Tensor, Tensor]): Promise<void> => {
+    const stored = storedName(config, name, shapes.get(name)!);
     const parts = new Map([
       [`${stored}_packed`, packed],
       [`${stored}_scale`, scales],
@@ -59,8 +63,27 @@ export async function quantizeModel(
     for (const [n, bytes] of await readTensors(parts)) integers.set(n, bytes);
     packed.dispose();
     scales.dispose();
-    count++;
+  };
+  if (options.calibration && chosen.size > 0) {
+    const model = loadWeights(from, { device, dtype: "f32" });
+    try {
+      for await (const [name, parts] of calibrated(model, chosen, { ...options, ...options.calibration }))
+        await keepIntegers(name, parts);
+    } finally {
+      model.dispose();
+    }
   }
+  for (const [name, shape] of shapes) {
+    if (!chosen.has(name)) floats.set(name, open.read(name, shape));
+    else if (!options.calibration) {
+      const t = open.read(name, shape);
+      await keepIntegers(
+        name,
+        noGrad(() => scope(() => nearest(fromBytes(t.data, t.shape, t.dtype, device), bits, groupSize))),
+      );
+    }
+  }
+  const count = chosen.size;
   if (count === 0) throw new ModelFolderError(`${from.path}: there is no matrix that can become integers`);
   const raw = config.raw;
   saveFolder(to, {
@@ -72,8 +95,21 @@ export async function quantizeModel(
   return count;
 }
 
-/** What the family's files call a matrix. */
-function storedName(config: ModelConfig, name: string, t: TensorBytes): string {
-  const empty = { ...t, shape: [0, 0], data: new Uint8Array(0) };
-  return [...toFiles(familyOf(config.raw, "config.json"), config, new Map([[name, empty]])).keys()][0]!;
+const nearest = (weight: Tensor, bits: 4 | 8, groupSize: number): [Tensor, Tensor] =>
+  bits === 8 ? quantizeInt8(weight, groupSize) : quantizeInt4(weight, groupSize);
+
+/** Puts what rounding to the nearest leaves of a model's matrices in their place: to see what that costs, without files. */
+export function roundInPlace(model: LanguageModel, bits: 4 | 8, groupSize: number): void {
+  noGrad(() => {
+    for (const [name, weight] of model.namedParameters())
+      if (becomesIntegers(name, weight.shape))
+        scope(() => {
+          const [packed, scales] = nearest(weight, bits, groupSize);
+          weight.copy_(dequantize(packed, scales, null, weight.shape[1]!, { groupSize }));
+        });
+  });
 }
+
+/** What the family's files call a matrix. */
+const storedName = (config: ModelConfig, name: string, shape: readonly number[]): string =>
+  (storedAs(familyOf(config.raw, "config.json"), config, name, shape) as { readonly name: string }).name;

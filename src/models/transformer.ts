@@ -291,7 +291,7 @@ export class LanguageModel extends Module {
     for (const [i, layer] of this.predict.entries()) {
       const tokens = ids.shape[1]! - i - 1;
       const next = this.model.embed(ids.narrow(1, i + 1, tokens), 0, this.#activations);
-      const place = this.#place(0, tokens, {});
+      const place = this.placeOf(0, tokens);
       x = layer.norm.forward(layer.forward(x.narrow(1, 0, tokens), next, place));
       out.push(this.#logits(x));
     }
@@ -307,12 +307,13 @@ export class LanguageModel extends Module {
       throw new RangeError(`${past + tokens} tokens do not fit the context of ${config.maxPositions}`);
     const { training } = options;
     for (const a of this.#lora?.adapters ?? []) a.generator = training && (training.generator ?? null);
-    const x = this.model.forward(ids, past, this.#place(past, tokens, options), this.#activations);
+    const x = this.model.forward(ids, past, this.placeOf(past, tokens, options), this.#activations);
     cache?.advance(tokens);
     return x;
   }
 
-  #place(past: number, tokens: number, { cache, mask, training }: ForwardOptions): Place {
+  /** Where `tokens` tokens behind `past` others stand: what layers are told when they are run one by one. */
+  placeOf(past: number, tokens: number, { cache, mask, training }: ForwardOptions = {}): Place {
     return {
       rope: this.#rope?.at(past, tokens),
       cache,

@@ -37,6 +37,7 @@ export * from "./smooth-activations.js";
 export * from "./optimizer.js";
 export * from "./add-rms-norm.js";
 export * from "./linear-cross-entropy.js";
+export * from "./gptq.js";
 export * from "./moe-routing.js";
 export * from "./grouped-matmul.js";
 export * from "./penalties.js";

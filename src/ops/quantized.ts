@@ -88,7 +88,13 @@ function checked(
   return l;
 }
 
-function quantize(op: string, bits: 4 | 8, self: Tensor, groupSize: number): [Tensor, Tensor] {
+function quantize(
+  op: string,
+  bits: 4 | 8,
+  self: Tensor,
+  groupSize: number,
+  given: Tensor | null,
+): [Tensor, Tensor] {
   if (self.ndim !== 2 || !isFloatDType(self.dtype))
     throw new TypeError(
       `${op}: the weight must be a matrix of floats, not ${showShape(self.shape)} ${self.dtype}`,
@@ -96,42 +102,51 @@ function quantize(op: string, bits: 4 | 8, self: Tensor, groupSize: number): [Te
   const [N, K] = self.shape as [number, number];
   const { size, groups, half } = layoutOf(op, bits, N, K, groupSize);
   const device = self.device;
-  const s = empty([N, groups], { dtype: "f32", device });
+  if (given && (given.dtype !== "f32" || given.shape[0] !== N || given.shape[1] !== groups))
+    throw new RangeError(
+      `${op}: scales must be [${N}, ${groups}] f32, not ${showShape(given.shape)} ${given.dtype}`,
+    );
+  const s = given ? rowMajor(given).clone() : empty([N, groups], { dtype: "f32", device });
   const q = empty([N, half], { dtype: bits === 8 ? "i8" : "u8", device });
   if (self.numel === 0) return [q, s];
   const x = rowMajor(self);
-  scalesOf.launch([groups, N], {
-    x,
-    s,
-    K,
-    groups,
-    size,
-    MOST: bits === 8 ? 127 : 7,
-    BLOCK: Math.min(BLOCK, 2 ** Math.ceil(Math.log2(size))),
-  });
+  if (!given)
+    scalesOf.launch([groups, N], {
+      x,
+      s,
+      K,
+      groups,
+      size,
+      MOST: bits === 8 ? 127 : 7,
+      BLOCK: Math.min(BLOCK, 2 ** Math.ceil(Math.log2(size))),
+    });
   narrow.launch([Math.ceil(half / BLOCK), N], { x, s, q, K, half, groups, size, BLOCK, BITS: bits });
   return [q, s];
 }
 
+type Quantize = (self: Tensor, groupSize?: number, scales?: Tensor | null) => [Tensor, Tensor];
+
 /**
  * A matrix of floats as 8-bit integers and their scales, `[i8 [N, K], f32 [N, groups]]`: each group's largest magnitude
- * becomes 127, the others the nearest integer, ties to even.
+ * becomes 127, the others the nearest integer, ties to even. Given `scales`, f32 `[N, groups]`, stand instead of these.
  *
  * @example const [q, scales] = quantizeInt8(weight, 128); quantizedLinear(x, q, scales, { groupSize: 128 })
  */
-export const quantizeInt8: Operator<(self: Tensor, groupSize?: number) => [Tensor, Tensor]> = operator({
-  schema: "vexil::quantize_int8(Tensor self, int group_size=0) -> (Tensor, Tensor)",
+export const quantizeInt8: Operator<Quantize> = operator({
+  schema: "vexil::quantize_int8(Tensor self, int group_size=0, Tensor? scales=None) -> (Tensor, Tensor)",
   method: false,
-  run: (self: Tensor, groupSize: number) => quantize("quantize_int8", 8, self, groupSize),
+  run: (self: Tensor, groupSize: number, scales: Tensor | null) =>
+    quantize("quantize_int8", 8, self, groupSize, scales),
   stage: "beta",
   summary: "A matrix as 8-bit integers with a scale per group",
 });
 
 /** As {@link quantizeInt8} in 4 bits, from -7 to 7, two elements in a byte: `[u8 [N, half], f32 [N, groups]]`. */
-export const quantizeInt4: Operator<(self: Tensor, groupSize?: number) => [Tensor, Tensor]> = operator({
-  schema: "vexil::quantize_int4(Tensor self, int group_size=0) -> (Tensor, Tensor)",
+export const quantizeInt4: Operator<Quantize> = operator({
+  schema: "vexil::quantize_int4(Tensor self, int group_size=0, Tensor? scales=None) -> (Tensor, Tensor)",
   method: false,
-  run: (self: Tensor, groupSize: number) => quantize("quantize_int4", 4, self, groupSize),
+  run: (self: Tensor, groupSize: number, scales: Tensor | null) =>
+    quantize("quantize_int4", 4, self, groupSize, scales),
   stage: "beta",
   summary: "A matrix as 4-bit integers with a scale per group",
 });
