@@ -18,6 +18,7 @@ export const FOR_USERS: ReadonlySet<string> = new Set([
   "ModelConfigError",
   "SafetensorsError",
   "GgufError",
+  "FileBytesError",
   "PullError",
   "TokenizerError",
   "RequestError",

@@ -12,6 +12,7 @@ import { quantizeModel, roundInPlace } from "../models/quantize.js";
 import { autoload, loadChip } from "../runtime/index.js";
 import type { CommandSpec } from "./command.js";
 import { UsageError } from "./errors.js";
+import { dtypeFlag, dtypeOf } from "./sampling.js";
 
 /** Tokens of a calibration sample, where the context holds them. */
 const SAMPLE = 512;
@@ -32,6 +33,7 @@ const flags = z.object({
     .describe("how many pieces of 512 tokens gptq takes of it"),
   actOrder: z.boolean().default(false).describe("gptq rounds the channels that matter most first"),
   text: z.string().optional().describe("another text file: prints the perplexity on it before and after"),
+  dtype: dtypeFlag,
   chip: z.string().optional().describe("the chip to compute on"),
 });
 
@@ -48,7 +50,7 @@ export const spec: CommandSpec<typeof flags.shape> = {
     { name: "out", description: "the folder to write" },
   ],
   flags,
-  async run([path, out], { bits, groupSize, method, calibrate, samples, actOrder, text, chip }) {
+  async run([path, out], { bits, groupSize, method, calibrate, samples, actOrder, text, dtype, chip }) {
     if (bits !== 8 && bits !== 4) throw new UsageError(`vexil quantize: --bits is 8 or 4, not ${bits}`);
     if ((method === "gptq") !== (calibrate !== undefined))
       throw new UsageError(
@@ -61,7 +63,7 @@ export const spec: CommandSpec<typeof flags.shape> = {
     const heldOut = text === undefined ? undefined : textOf("text", text);
     const device = (chip === undefined ? await autoload() : await loadChip(chip)).name;
     const measure = async (folder: string, rounded = false): Promise<number> => {
-      const { model, tokenizer } = loadModel(folder, { device });
+      const { model, tokenizer } = loadModel(folder, { device, ...dtypeOf({ dtype }) });
       try {
         if (rounded) roundInPlace(model, bits, groupSize);
         return Number((await perplexity(model, tokenizer.encode(heldOut!))).toFixed(4));
@@ -85,7 +87,13 @@ export const spec: CommandSpec<typeof flags.shape> = {
               onLayer: (i: number, n: number) => console.error(`layer ${i + 1} of ${n}`),
             },
           };
-    const count = await quantizeModel(from, out!, { bits, groupSize, device, ...calibration });
+    const count = await quantizeModel(from, out!, {
+      bits,
+      groupSize,
+      device,
+      ...dtypeOf({ dtype }),
+      ...calibration,
+    });
     console.error(`wrote ${out}: ${count} matrices of ${bits}-bit integers`);
     if (heldOut !== undefined) {
       const nearest = method === "gptq" ? { rtn: await measure(path!, true) } : {};

@@ -1,7 +1,18 @@
-// The flags that generate and chat share, and the request they make.
+// The flags that commands share: those of sampling with the request they make, and the dtype that a model is loaded in.
 
 import { z } from "zod";
+import { MODEL_DTYPES, type ModelDType } from "../models/load.js";
 import type { EngineOptions, GenerateRequest, Prompt } from "../serve/index.js";
+
+/** The flag of every command that loads a model. */
+export const dtypeFlag = z
+  .enum(["keep", ...MODEL_DTYPES])
+  .default("keep")
+  .describe("what a model's floats become on load; keep: as they are stored");
+
+/** The dtype that the flag asks for, as options take it. */
+export const dtypeOf = (f: { readonly dtype: z.infer<typeof dtypeFlag> }): { dtype?: ModelDType } =>
+  f.dtype === "keep" ? {} : { dtype: f.dtype };
 
 export const samplingFlags = {
   maxTokens: z
@@ -16,13 +27,15 @@ export const samplingFlags = {
   seed: z.number().int().optional().describe("the same seed gives the same text"),
   chip: z.string().optional().describe("the chip to run on"),
   adapter: z.string().optional().describe("a folder of low-rank adapters (PEFT) to add to the weights"),
+  dtype: dtypeFlag,
 };
 
 type Flags = z.infer<z.ZodObject<typeof samplingFlags>>;
 
 /** What the engine is started with. */
-export const engineOf = (model: string, { chip, adapter }: Flags): EngineOptions => ({
+export const engineOf = (model: string, { chip, adapter, dtype }: Flags): EngineOptions => ({
   model,
+  ...dtypeOf({ dtype }),
   ...(chip ? { chip } : {}),
   ...(adapter ? { adapter } : {}),
 });

@@ -3,12 +3,14 @@
 import { z } from "zod";
 import { listen, startEngine } from "../serve/index.js";
 import type { CommandSpec } from "./command.js";
+import { dtypeFlag } from "./sampling.js";
 
 const flags = z.object({
   port: z.number().int().min(0).max(65535).default(8080).describe("port to listen on; 0 takes a free one"),
   host: z.string().default("127.0.0.1").describe("address to listen on; 0.0.0.0 for all"),
   chip: z.string().optional().describe("the chip to run on"),
   adapter: z.string().optional().describe("a folder of low-rank adapters (PEFT) to add to the weights"),
+  dtype: dtypeFlag,
   apiKey: z
     .string()
     .min(1)
@@ -49,8 +51,18 @@ export async function serveUntilStopped(
   onReady: (url: string, model: string) => void | Promise<void> = () => {},
 ): Promise<void> {
   // Until the engine is there, signals end the process as they always do.
-  const { model, adapter, chip, maxSequences, cacheTokens, chunk } = options;
-  const engine = await startEngine(defined({ model, adapter, chip, maxSequences, cacheTokens, chunk }));
+  const { model, adapter, chip, dtype, maxSequences, cacheTokens, chunk } = options;
+  const engine = await startEngine(
+    defined({
+      model,
+      adapter,
+      chip,
+      dtype: dtype === "keep" ? undefined : dtype,
+      maxSequences,
+      cacheTokens,
+      chunk,
+    }),
+  );
   const stopped = new Promise<void>((resolve) => {
     process.once("SIGINT", () => resolve());
     process.once("SIGTERM", () => resolve());

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import type { DType } from "../compiler/ir/dtype.js";
 import type { ModelConfig } from "./config.js";
 import type { Family } from "./family.js";
-import { FolderParameters, type ParameterFiles, quantizationOf } from "./parameters.js";
+import { FolderParameters, type ParameterFiles, quantizationOf, type StoredRange } from "./parameters.js";
 import {
   headerLength,
   parseHeader,
@@ -125,6 +125,17 @@ export class Weights implements Disposable {
 
   /** Reads one tensor's bytes. @throws ModelFolderError when it is missing or has another shape */
   read(name: string, shape: readonly number[]): TensorBytes {
+    const { file, dtype } = this.#checked(name, shape);
+    return { dtype, shape, data: file.data(name) };
+  }
+
+  /** Where a tensor's bytes stand. @throws as {@link read} */
+  where(name: string, shape: readonly number[]): StoredRange {
+    const { file, dtype, begin } = this.#checked(name, shape);
+    return { path: file.path, position: begin, dtype };
+  }
+
+  #checked(name: string, shape: readonly number[]): { file: WeightFile; dtype: DType; begin: number } {
     const file = this.#where.get(name);
     if (!file)
       throw new ModelFolderError(`${this.#files[0]?.path ?? "the folder"}: tensor "${name}" is missing`);
@@ -133,7 +144,7 @@ export class Weights implements Disposable {
       throw new ModelFolderError(
         `${file.path}: tensor "${name}" is [${e.shape}], but config.json asks for [${shape}]`,
       );
-    return { dtype: e.dtype, shape: e.shape, data: file.data(name) };
+    return { file, dtype: e.dtype, begin: e.begin };
   }
 
   [Symbol.dispose](): void {

@@ -1,10 +1,10 @@
 // From files to a model on a chip and back: parameters from a folder, from a seed, to a folder.
 
-import { DTYPES } from "../compiler/ir/dtype.js";
+import { type DType, DTYPES } from "../compiler/ir/dtype.js";
 import type { IntegerMatrix, MakeParameter } from "../nn/index.js";
 import { normal, ones, quantizeInt4, quantizeInt8, zeros } from "../ops/index.js";
 import { Generator, scope } from "../runtime/index.js";
-import { callOperator, empty, fromBytes, noGrad, type Tensor } from "../tensor/index.js";
+import { callOperator, empty, fromBytes, fromFile, noGrad, type Tensor } from "../tensor/index.js";
 import type { ModelConfig } from "./config.js";
 import { familyOf } from "./families/index.js";
 import { type ModelFolder, ModelFolderError, saveFolder, saveTokenizer } from "./folder.js";
@@ -17,7 +17,8 @@ import type { TextTokenizer } from "./tokenizer.js";
 import { LanguageModel } from "./transformer.js";
 
 /** The dtypes that a model's parameters may have. */
-export type ModelDType = "f32" | "f16" | "bf16";
+export const MODEL_DTYPES = ["f32", "f16", "bf16"] as const;
+export type ModelDType = (typeof MODEL_DTYPES)[number];
 
 export interface LoadOptions {
   /** The chip that holds the weights. */
@@ -28,6 +29,8 @@ export interface LoadOptions {
   readonly dtype?: ModelDType | undefined;
   /** A PEFT folder of low-rank adapters to add to the weights. */
   readonly adapter?: string | undefined;
+  /** Copies the weights into the chip's own memory where they could be pages of the file. Default: `requiresGrad`. */
+  readonly copy?: boolean;
 }
 
 export interface LoadedModel {
@@ -104,24 +107,36 @@ function buildModel(
   // Gradients want one dtype.
   const dtype = options.dtype ?? (requiresGrad ? activations : undefined);
   const made: Tensor[] = [];
-  const upload = (t: TensorBytes): Tensor => {
-    const p = fromBytes(t.data, t.shape, t.dtype, device);
+  const note = (p: Tensor): Tensor => {
     made.push(p);
     return p;
   };
-  const floats = (t: TensorBytes, name: string): Tensor => {
-    if (DTYPES[t.dtype].kind !== "float" || DTYPES[t.dtype].bytes < 2)
-      throw new ModelFolderError(`${path}: tensor "${name}" has dtype ${t.dtype}, not f32, f16 or bf16`);
+  const upload = (t: TensorBytes): Tensor => note(fromBytes(t.data, t.shape, t.dtype, device));
+  const checkFloat = (found: DType, name: string): void => {
+    if (DTYPES[found].kind !== "float" || DTYPES[found].bytes < 2)
+      throw new ModelFolderError(`${path}: tensor "${name}" has dtype ${found}, not f32, f16 or bf16`);
+  };
+  const converted = (from: () => Tensor): Tensor =>
+    note(noGrad(() => scope(() => callOperator("_to_copy", from(), { dtype }) as Tensor)));
+  const floats = (name: string, shape: readonly number[]): Tensor => {
+    const stored = files.where(name, shape);
+    if (stored) {
+      checkFloat(stored.dtype, name);
+      if (dtype !== undefined && dtype !== stored.dtype)
+        return converted(() => fromFile(stored, shape, stored.dtype, { device }));
+      // What is trained is written to all the time: pages of a file would be copied one by one.
+      return note(
+        fromFile(stored, shape, stored.dtype, { device, copy: options.copy ?? requiresGrad === true }),
+      );
+    }
+    const t = files.read(name, shape);
+    checkFloat(t.dtype, name);
     if (dtype === undefined || dtype === t.dtype) return upload(t);
-    const p = noGrad(() =>
-      scope(() => callOperator("_to_copy", fromBytes(t.data, t.shape, t.dtype, device), { dtype }) as Tensor),
-    );
-    made.push(p);
-    return p;
+    return converted(() => fromBytes(t.data, t.shape, t.dtype, device));
   };
   const make: MakeParameter = Object.assign(
     (name: string, shape: readonly number[]) => {
-      const p = floats(files.read(name, shape), name);
+      const p = floats(name, shape);
       return requiresGrad ? p.requiresGrad_() : p;
     },
     {

@@ -1,7 +1,8 @@
 // The parameters of a model in the files of a Hugging Face folder: by the model's own names, in the model's own form,
 // whatever the family's files call them and however they lay them out. Bytes only; tensors are made in `load.ts`.
 
-import { DTYPES } from "../compiler/ir/dtype.js";
+import { type DType, DTYPES } from "../compiler/ir/dtype.js";
+import type { FileRange } from "../tensor/index.js";
 import { type ModelConfig, ModelConfigError } from "./config.js";
 import { type Family, storedAs } from "./family.js";
 import type { Weights } from "./folder.js";
@@ -15,9 +16,16 @@ export interface IntegerBytes {
   readonly groupSize: number;
 }
 
+/** A tensor's bytes in a file, row-major. */
+export interface StoredRange extends FileRange {
+  readonly dtype: DType;
+}
+
 /** Where parameters come from. */
 export interface ParameterFiles extends Disposable {
   has(name: string, shape: readonly number[]): boolean;
+  /** Where a parameter's bytes stand as they are in a file, if they do. @throws as {@link read} */
+  where(name: string, shape: readonly number[]): StoredRange | undefined;
   /** @throws errors naming the file, the tensor, its shape and the expected one */
   read(name: string, shape: readonly number[]): TensorBytes;
   /** The integers of a matrix, if it is held so. */
@@ -66,6 +74,11 @@ export class FolderParameters implements ParameterFiles {
     const stored = this.#find(s.name);
     if (!s.transposed) return this.weights.read(stored, shape);
     return transposed(this.weights.read(stored, [...shape].reverse()));
+  }
+
+  where(name: string, shape: readonly number[]): StoredRange | undefined {
+    const s = storedAs(this.family, this.config, name, shape);
+    return "stack" in s || s.transposed ? undefined : this.weights.where(this.#find(s.name), shape);
   }
 
   integers(name: string, [rows, columns]: readonly [number, number]): IntegerBytes | undefined {

@@ -3,14 +3,14 @@
 
 import { dequantize, quantizeInt4, quantizeInt8 } from "../ops/index.js";
 import { scope } from "../runtime/index.js";
-import { fromBytes, noGrad, type Tensor } from "../tensor/index.js";
+import { callOperator, fromBytes, noGrad, type Tensor } from "../tensor/index.js";
 import type { ModelConfig } from "./config.js";
 import { familyOf } from "./families/index.js";
 import { storedAs } from "./family.js";
 import { type ModelFolder, ModelFolderError, saveFolder } from "./folder.js";
 import { calibrated } from "./gptq.js";
 import { becomesIntegers } from "./integers.js";
-import { loadWeights, openParameters, parameterShapes, readTensors } from "./load.js";
+import { loadWeights, type ModelDType, openParameters, parameterShapes, readTensors } from "./load.js";
 import { toFiles } from "./parameters.js";
 import type { TensorBytes } from "./safetensors.js";
 import type { LanguageModel } from "./transformer.js";
@@ -21,6 +21,8 @@ export interface QuantizeOptions {
   readonly groupSize: number;
   /** The chip that computes it. */
   readonly device: string;
+  /** What the floats that stay become; absent: they stay as they are stored. */
+  readonly dtype?: ModelDType | undefined;
   /** Rounds by GPTQ with these texts' tokens instead of to the nearest. */
   readonly calibration?: Calibration;
 }
@@ -74,7 +76,7 @@ export async function quantizeModel(
     }
   }
   for (const [name, shape] of shapes) {
-    if (!chosen.has(name)) floats.set(name, open.read(name, shape));
+    if (!chosen.has(name)) floats.set(name, await converted(open.read(name, shape), options));
     else if (!options.calibration) {
       const t = open.read(name, shape);
       await keepIntegers(
@@ -97,6 +99,17 @@ export async function quantizeModel(
 
 const nearest = (weight: Tensor, bits: 4 | 8, groupSize: number): [Tensor, Tensor] =>
   bits === 8 ? quantizeInt8(weight, groupSize) : quantizeInt4(weight, groupSize);
+
+/** A tensor's bytes in the dtype that is asked for. */
+async function converted(t: TensorBytes, { dtype, device }: QuantizeOptions): Promise<TensorBytes> {
+  if (dtype === undefined || dtype === t.dtype) return t;
+  const cast = noGrad(() =>
+    scope(() => callOperator("_to_copy", fromBytes(t.data, t.shape, t.dtype, device), { dtype }) as Tensor),
+  );
+  const data = await cast.bytes();
+  cast.dispose();
+  return { dtype, shape: t.shape, data };
+}
 
 /** Puts what rounding to the nearest leaves of a model's matrices in their place: to see what that costs, without files. */
 export function roundInPlace(model: LanguageModel, bits: 4 | 8, groupSize: number): void {

@@ -20,6 +20,7 @@ export {
   profile,
 } from "./profiler.js";
 export * from "./registry.js";
+export { FileBytesError, storageOfFile } from "./file-storage.js";
 export { KernelFault, Reports } from "./reports.js";
 export * from "./scope.js";
 export { recordSignatures, type Signature, type SignatureParam } from "./signatures.js";

@@ -4,28 +4,31 @@
 import type { Chip, DeviceBuffer } from "./driver.js";
 import { forgetAllocation, recordAllocation, trackingAllocations } from "./leaks.js";
 import { forgetLarge, type LargeAllocation, largeFrom, noteLarge } from "./large.js";
-import { type Pool, poolOf } from "./pool.js";
+import { Pool, poolOf } from "./pool.js";
 import { recorder } from "./recording.js";
 import { currentScope, type Scope } from "./scope.js";
 import { checkWatermark } from "./watermark.js";
 
 export class Storage {
   private held: DeviceBuffer | undefined;
-  private readonly pool: Pool;
+  private readonly pool: Pool | null;
   /** The scope that will free this, or `null`: only `dispose` does. Managed by `scope.ts`. */
   owner: Scope | null = null;
 
   /** What an error of missing memory says of it; large ones only. */
   note: LargeAllocation | undefined;
 
-  /** Use {@link allocate}. */
+  /**
+   * Use {@link allocate} or {@link adopt}.
+   * @param from the pool that gives the memory and takes it back, or memory that goes back to the driver
+   */
   constructor(
     readonly chip: Chip,
     readonly bytes: number,
-    pool: Pool,
+    from: Pool | DeviceBuffer,
   ) {
-    this.pool = pool;
-    this.held = pool.take(bytes);
+    this.pool = from instanceof Pool ? from : null;
+    this.held = from instanceof Pool ? from.take(bytes) : from;
   }
 
   get disposed(): boolean {
@@ -46,7 +49,8 @@ export class Storage {
     this.held = undefined;
     this.owner?.forget();
     this.owner = null;
-    this.pool.give(buffer);
+    if (this.pool !== null) this.pool.give(buffer);
+    else this.chip.driver.free(buffer);
     if (this.note !== undefined) forgetLarge(this.note);
     if (trackingAllocations()) forgetAllocation(this);
   }
@@ -80,5 +84,12 @@ export function allocate(chip: Chip, bytes: number): Storage {
   if (recorder !== null) recorder.allocated(storage);
   if (bytes >= largeFrom(chip)) storage.note = noteLarge(chip, bytes);
   if (trackingAllocations()) recordAllocation(storage);
+  return storage;
+}
+
+/** Memory that a driver made otherwise than by `alloc`, owned by the open scope; it goes back to the driver. */
+export function adopt(chip: Chip, buffer: DeviceBuffer): Storage {
+  const storage = new Storage(chip, buffer.bytes, buffer);
+  currentScope()?.own(storage);
   return storage;
 }

@@ -37,8 +37,8 @@ const CACHE_BYTES = 2 ** 31;
 /** Loads the chip and the model. @throws errors that name the chip, the folder or the file */
 export async function loadEngine(options: EngineOptions): Promise<LocalEngine> {
   const chip = options.chip === undefined ? await autoload() : await loadChip(options.chip);
-  const { model, adapter } = options;
-  return new LocalEngine(model, loadModel(model, { device: chip.name, adapter }), options);
+  const { model, adapter, dtype } = options;
+  return new LocalEngine(model, loadModel(model, { device: chip.name, adapter, dtype }), options);
 }
 
 export class LocalEngine implements Engine {

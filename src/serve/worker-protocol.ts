@@ -1,5 +1,6 @@
 // The messages between the main thread and the engine's worker. Plain data only.
 
+import type { ModelDType } from "../models/load.js";
 import type {
   Embedding,
   EngineInfo,
@@ -17,6 +18,8 @@ export interface EngineOptions {
   readonly adapter?: string;
   /** A chip's name; the default chip if absent. */
   readonly chip?: string;
+  /** What the model's floats become on load; absent: they stay as they are stored. */
+  readonly dtype?: ModelDType;
   /** Most requests that run at once; others wait. Default 32. */
   readonly maxSequences?: number;
   /** Tokens that the cache has room for. Default: what fits a quarter of the chip's memory, at most 2 GiB. */

@@ -1,6 +1,7 @@
 // Making tensors from host data, and empty ones. What fills them on the chip (`zeros`, `rand`, …) stands in `ops/`.
 
 import { recorder } from "../runtime/recording.js";
+import { storageOfFile } from "../runtime/file-storage.js";
 import { allocate } from "../runtime/storage.js";
 import { defaultDType, isFloatDType, itemSize, type DType, type Scalar } from "./dtype.js";
 import { chipOf } from "./fill.js";
@@ -142,6 +143,40 @@ export function fromBytes(
     );
   }
   return upload(bytes, shape, dtype, device === undefined ? {} : { device });
+}
+
+/** Where the bytes of a tensor stand, row-major and little-endian. */
+export interface FileRange {
+  readonly path: string;
+  /** In bytes. */
+  readonly position: number;
+}
+
+/**
+ * A tensor of the bytes of a file; as {@link fromBytes}. On chips that work in the host's memory large ones are the file's
+ * own pages, read when they are first used: such a file must not be cut short while the tensor lives. Writing to the tensor
+ * changes no file.
+ * @param options.copy always copy
+ * @throws FileBytesError where the file has no such bytes
+ */
+export function fromFile(
+  file: FileRange,
+  shape: readonly number[],
+  dtype: DType,
+  options: { readonly device?: string; readonly copy?: boolean } = {},
+): Tensor {
+  recorder?.refuse();
+  const unit = itemSize(dtype);
+  const chip = chipOf(options.device);
+  const bytes = numelOf(shape) * unit;
+  const { storage, begin } = storageOfFile(chip, file.path, file.position, bytes, unit, options.copy);
+  return new Tensor({
+    storage,
+    shape: shape.slice(),
+    strides: contiguousStrides(shape),
+    offset: begin / unit,
+    dtype,
+  });
 }
 
 /** Appends the elements of nested data to `out` and gives its shape. */

@@ -49,6 +49,8 @@ export class CpuDriver implements Driver {
   private pool: number;
   private readonly block: ArgumentBlock;
   private readonly buffers = new OwnedBuffers("cpu");
+  /** Those that are bytes of a file. */
+  private readonly mapped = new Set<OwnedBuffer>();
   private reports:
     | { readonly address: number; readonly words: Int32Array; readonly read: Reports }
     | undefined;
@@ -73,9 +75,24 @@ export class CpuDriver implements Driver {
     return this.buffers.add(bytes, address);
   }
 
+  mapFile(path: string, position: number, bytes: number): DeviceBuffer | undefined {
+    this.check();
+    this.buffers.checkSize(bytes);
+    const address = this.native.map(path, position, bytes);
+    if (!address) return undefined;
+    const buffer = this.buffers.add(bytes, address);
+    this.mapped.add(buffer);
+    return buffer;
+  }
+
+  get mapUnit(): number {
+    return this.native.page();
+  }
+
   free(buffer: DeviceBuffer): void {
     const b = this.own(buffer);
-    this.native.free(b.handle);
+    if (this.mapped.delete(b)) this.native.unmap(b.handle, b.bytes);
+    else this.native.free(b.handle);
     this.buffers.remove(b);
   }
 

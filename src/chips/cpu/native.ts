@@ -18,6 +18,10 @@ export interface Native {
   error(pool: number): string;
   alloc(bytes: number): number;
   free(address: number): void;
+  /** Bytes of a file as memory, from a multiple of {@link page} on; 0 where there are no such bytes. */
+  map(path: string, position: number, bytes: number): number;
+  unmap(address: number, bytes: number): void;
+  page(): number;
   copyIn(to: number, from: Uint8Array, bytes: number): void;
   copyOut(to: Uint8Array, from: number, bytes: number): void;
   copy(to: number, from: number, bytes: number): void;
@@ -49,6 +53,9 @@ export function loadNative(c: Compiler): Native {
     error: bind("error", "str", "intptr_t"),
     alloc: bind("alloc", "intptr_t", "int64_t"),
     free: bind("free", "void", "intptr_t"),
+    map: bind("map", "intptr_t", "str", "int64_t", "int64_t"),
+    unmap: bind("unmap", "void", "intptr_t", "int64_t"),
+    page: bind("page", "int64_t"),
     copyIn: bind("copy", "void", "intptr_t", "const uint8_t *", "int64_t"),
     copyOut: bind("copy", "void", "uint8_t *", "intptr_t", "int64_t"),
     copy: bind("copy", "void", "intptr_t", "intptr_t", "int64_t"),

@@ -37,7 +37,9 @@ export const POOL_C = `
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #ifdef __linux__
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -352,5 +354,29 @@ void *vexil_alloc(int64_t bytes) {
 }
 
 void vexil_free(void *at) { free(at); }
+
+/* Bytes of a file, from a page on, as memory whose writes stay here. 0: no such bytes, or no mapping. All pages are asked for
+   at once, which costs a tenth of faulting them in one by one, and as pages to read: asked for as pages to write they would be
+   copied. */
+void *vexil_map(const char *path, int64_t position, int64_t bytes) {
+  struct stat file;
+  void *at = MAP_FAILED;
+  const int fd = open(path, O_RDONLY);
+  if (fd < 0) return 0;
+#ifndef MAP_POPULATE
+#define MAP_POPULATE 0
+#endif
+  if (!fstat(fd, &file) && position + bytes <= (int64_t)file.st_size)
+    at = mmap(0, bytes, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, position);
+  close(fd);
+  if (at == MAP_FAILED) return 0;
+  if (mprotect(at, bytes, PROT_READ | PROT_WRITE)) {
+    munmap(at, bytes);
+    return 0;
+  }
+  return at;
+}
+void vexil_unmap(void *at, int64_t bytes) { munmap(at, bytes); }
+int64_t vexil_page(void) { return sysconf(_SC_PAGESIZE); }
 void vexil_copy(void *to, const void *from, int64_t bytes) { memmove(to, from, bytes); }
 `;

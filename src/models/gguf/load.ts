@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import type { ModelConfig } from "../config.js";
 import type { Family } from "../family.js";
 import { type ModelFolder, ModelFolderError } from "../folder.js";
-import type { IntegerBytes, ParameterFiles } from "../parameters.js";
+import type { IntegerBytes, ParameterFiles, StoredRange } from "../parameters.js";
 import type { TensorBytes } from "../safetensors.js";
 import { TextTokenizer } from "../tokenizer.js";
 import { blockFloats, blockIntegers } from "./blocks.js";
@@ -60,6 +60,12 @@ export class GgufParameters implements ParameterFiles {
     return stored !== undefined && this.header.tensors.has(stored);
   }
 
+  where(name: string, shape: readonly number[]): StoredRange | undefined {
+    const t = this.#tensor(name, shape);
+    if (isBlockType(t.type) || this.#heads(name) !== undefined) return undefined;
+    return { path: this.file, position: t.begin, dtype: DTYPE[t.type] };
+  }
+
   read(name: string, shape: readonly number[]): TensorBytes {
     const t = this.#tensor(name, shape);
     const data = this.source.read(t.begin, t.bytes);
@@ -91,8 +97,12 @@ export class GgufParameters implements ParameterFiles {
     return t;
   }
 
+  #heads(name: string): number | undefined {
+    return interleavedHeads(architectureOf(this.header, this.file), this.config, name);
+  }
+
   #inOrder(name: string, t: TensorBytes): TensorBytes {
-    const heads = interleavedHeads(architectureOf(this.header, this.file), this.config, name);
+    const heads = this.#heads(name);
     return heads === undefined ? t : moveRows(t, heads, true);
   }
 
