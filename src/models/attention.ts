@@ -1,8 +1,8 @@
 // The attention of language models: heads in groups, with their variations, and DeepSeek's latent attention.
 
 import { Linear, type MakeParameter, Module, RMSNorm } from "../nn/index.js";
-import { cat, flashAttention, rotary } from "../ops/index.js";
-import type { Tensor } from "../tensor/index.js";
+import { cat, flashAttention, matmul, rotary } from "../ops/index.js";
+import { callOperator, type Tensor } from "../tensor/index.js";
 import type { GroupedAttentionConfig, LatentAttentionConfig, ModelConfig } from "./config.js";
 import type { KvCache } from "./kv-cache.js";
 import type { StepInputs } from "./paged-cache.js";
@@ -175,6 +175,8 @@ export class LatentAttention extends Module implements Attention {
       ? this.qProj.forward(x)
       : this.qBProj!.forward(this.qALayernorm!.forward(this.qAProj!.forward(x)));
     const down = this.kvAProjWithMqa.forward(x);
+    if (this.#isAbsorbed && (place.cache || place.step))
+      return this.oProj.forward(joinHeads(this.#overLatents(queries, down, place)));
     const up = this.kvBProj.forward(this.kvALayernorm.forward(down.narrow(-1, 0, kvRank)));
     const core = (queries: Tensor, down: Tensor, up: Tensor): Tensor => {
       const q = splitHeads(queries, heads, plainDim + ropeDim);
@@ -193,6 +195,42 @@ export class LatentAttention extends Module implements Attention {
     };
     const y = recomputed(place.training, "selective", core, [queries, down, up]);
     return this.oProj.forward(joinHeads(y));
+  }
+
+  /** What a token takes in a cache: the small vector and the key's part with position; with integers for weights, all heads. */
+  cacheShape(): {
+    readonly kvHeads: number;
+    readonly headDim: number;
+    readonly valueDim: number;
+    readonly shared: boolean;
+  } {
+    const { heads, kvRank, plainDim, ropeDim, valueDim } = this.#config;
+    return this.#isAbsorbed
+      ? { kvHeads: 1, headDim: kvRank + ropeDim, valueDim: kvRank, shared: true }
+      : { kvHeads: heads, headDim: plainDim + ropeDim, valueDim, shared: false };
+  }
+
+  /** The matrix that makes keys and values can be used on the other side: on queries, and on what attention gives. */
+  get #isAbsorbed(): boolean {
+    return this.kvBProj.weight !== undefined && !this.kvBProj.adapter;
+  }
+
+  /**
+   * Attention with the small vectors themselves as keys and values, one head of them for all (section 2.1.3 of the paper):
+   * `q . (K c) = (K^T q) . c`, and the sum of `V c` is `V` times the sum of `c`.
+   */
+  #overLatents(queries: Tensor, down: Tensor, place: Place): Tensor {
+    const { heads, kvRank, plainDim, ropeDim, valueDim } = this.#config;
+    const q = splitHeads(queries, heads, plainDim + ropeDim);
+    const both = this.kvBProj.weight!.view([heads, plainDim + valueDim, kvRank]);
+    const like = (t: Tensor): Tensor =>
+      t.dtype === q.dtype ? t : (callOperator("_to_copy", t, { dtype: q.dtype }) as Tensor);
+    const small = this.kvALayernorm.forward(down.narrow(-1, 0, kvRank)).unsqueeze(1);
+    const position = this.#turn(splitHeads(down.narrow(-1, kvRank, ropeDim).contiguous(), 1, ropeDim), place);
+    const asked = matmul(q.narrow(-1, 0, plainDim), like(both.narrow(1, 0, plainDim)));
+    const turnedQ = cat([asked, this.#turn(q.narrow(-1, plainDim, ropeDim), place)], -1);
+    const y = attend(place, this.#layer, turnedQ, cat([small, position], -1), small, { scale: this.#scale });
+    return matmul(y, like(both.narrow(1, plainDim, valueDim)).transpose(1, 2));
   }
 
   #turn(t: Tensor, place: Place): Tensor {

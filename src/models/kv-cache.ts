@@ -22,6 +22,8 @@ export class KvCache {
       /** Size of a head's key, and of its value. */
       readonly headDim: number;
       readonly valueDim: number;
+      /** Values are the first `valueDim` elements of keys, and stand nowhere else. */
+      readonly shared?: boolean;
       readonly device: string;
       readonly dtype: "f32" | "f16" | "bf16";
     },
@@ -45,7 +47,12 @@ export class KvCache {
       cache.narrow(2, this.length, tokens).copy_(fresh);
       return cache.narrow(2, 0, total);
     };
-    return noGrad(() => [write(this.#keys, k), write(this.#values, v)]);
+    return noGrad(() => {
+      const keys = write(this.#keys, k);
+      return this.options.shared
+        ? [keys, keys.narrow(3, 0, this.options.valueDim)]
+        : [keys, write(this.#values, v)];
+    });
   }
 
   /** A layer's tensor `[batch, kvHeads, room, width]` with room for `total` tokens and what it held. */

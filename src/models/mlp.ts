@@ -1,28 +1,8 @@
 // What stands behind attention in a block: a gated or plain pair of linear layers, or many of them with a router.
 
 import { Linear, type MakeParameter, Module } from "../nn/index.js";
-import {
-  add,
-  bmm,
-  div,
-  gather,
-  gelu,
-  indexSelect,
-  linear,
-  maskedFill,
-  mul,
-  onesLike,
-  relu,
-  scatter,
-  sigmoid,
-  silu,
-  siluMul,
-  softmax,
-  sum,
-  topk,
-  zeros,
-} from "../ops/index.js";
-import { callOperator, noGrad, type Tensor } from "../tensor/index.js";
+import { add, gelu, groupedMm, linear, moeApply, moeRoute, mul, relu, silu, siluMul } from "../ops/index.js";
+import { callOperator, type Tensor } from "../tensor/index.js";
 import type { Activation, ExpertsConfig, MlpConfig } from "./config.js";
 
 const ACT: Readonly<Record<Activation, (x: Tensor) => Tensor>> = {
@@ -108,28 +88,14 @@ class Router extends Module {
     const { perToken, router } = this.#config;
     const f32 = (t: Tensor) =>
       t.dtype === "f32" ? t : (callOperator("_to_copy", t, { dtype: "f32" }) as Tensor);
-    const logits = linear(f32(x), f32(this.weight));
-    const scores = router.score === "sigmoid" ? sigmoid(logits) : softmax(logits, -1);
-    const chosen = noGrad(() => topk(this.#ranked(scores), perToken)[1]);
-    let weights = gather(scores, 1, chosen);
-    if (router.normalize) weights = div(weights, add(sum(weights, [-1], true), 1e-20));
-    if (router.scale !== 1) weights = mul(weights, router.scale);
-    return [weights, chosen];
-  }
-
-  /** The scores that the choice goes by: with the bias, those of groups that are out at minus infinity. */
-  #ranked(scores: Tensor): Tensor {
-    const { experts, router } = this.#config;
-    const { groups, groupsKept } = router;
-    const ranked = this.eScoreCorrectionBias ? add(scores, this.eScoreCorrectionBias) : scores;
-    if (groups === groupsKept) return ranked;
-    const size = experts / groups;
-    const tokens = scores.shape[0]!;
-    const byGroup = ranked.view([tokens, groups, size]);
-    const [best] = topk(byGroup, Math.min(2, size));
-    const ofGroup = sum(best, [-1]);
-    const out = scatter(onesLike(ofGroup, { dtype: "bool" }), 1, topk(ofGroup, groupsKept)[1], false);
-    return maskedFill(byGroup, out.unsqueeze(-1), -Infinity).reshape([tokens, experts]);
+    return moeRoute(linear(f32(x), f32(this.weight)), perToken, {
+      score: router.score,
+      bias: this.eScoreCorrectionBias ?? null,
+      groups: router.groups,
+      topGroups: router.groupsKept,
+      normalize: router.normalize,
+      scale: router.scale,
+    });
   }
 }
 
@@ -150,51 +116,17 @@ class Experts extends Module {
     this.downProj = make(`${name}.down_proj`, [c.experts, hidden, c.size], "normal");
   }
 
-  /** `[tokens, hidden] -> [tokens, hidden]` */
+  /** `[tokens, hidden] -> [tokens, hidden]`: tokens are brought to their experts and back. */
   forward(x: Tensor, weights: Tensor, chosen: Tensor): Tensor {
-    const { experts, perToken } = this.#config;
-    const tokens = x.shape[0]!;
-    return tokens * perToken < experts ? this.#chosenOnly(x, weights, chosen) : this.#all(x, weights, chosen);
-  }
-
-  /** Every token passes every expert; a weight of 0 takes out those that were not chosen. */
-  #all(x: Tensor, weights: Tensor, chosen: Tensor): Tensor {
     const { experts, activation } = this.#config;
-    const [tokens, hidden] = x.shape as [number, number];
-    const spread = scatter(
-      zeros([tokens, experts], { dtype: weights.dtype, device: x.device }),
-      1,
-      chosen,
-      weights,
-    );
-    const input = x.expand([experts, tokens, hidden]);
-    const middle = activateAndMul(
-      activation,
-      bmm(input, this.gateProj.transpose(1, 2)),
-      bmm(input, this.upProj.transpose(1, 2)),
-    );
-    const by = castLike(spread.t().unsqueeze(-1), middle);
-    return sum(bmm(mul(middle, by), this.downProj.transpose(1, 2)), [0]);
-  }
-
-  /** The matrices of the few chosen experts are gathered: what decoding needs. */
-  #chosenOnly(x: Tensor, weights: Tensor, chosen: Tensor): Tensor {
-    const { perToken, activation } = this.#config;
-    const [tokens, hidden] = x.shape as [number, number];
-    const flat = chosen.reshape([tokens * perToken]);
-    const of = (matrices: Tensor) => indexSelect(matrices, 0, flat).transpose(1, 2);
-    const input = x
-      .unsqueeze(1)
-      .expand([tokens, perToken, hidden])
-      .reshape([tokens * perToken, 1, hidden]);
-    const middle = activateAndMul(activation, bmm(input, of(this.gateProj)), bmm(input, of(this.upProj)));
-    const by = castLike(weights.reshape([tokens * perToken, 1, 1]), middle);
-    return sum(bmm(mul(middle, by), of(this.downProj)).view([tokens, perToken, hidden]), [1]);
+    const by = (rows: Tensor, matrices: Tensor, ends: Tensor): Tensor =>
+      groupedMm(rows, matrices.transpose(1, 2), ends);
+    return moeApply(x, weights, chosen, experts, (rows, ends) => {
+      const middle = activateAndMul(activation, by(rows, this.gateProj, ends), by(rows, this.upProj, ends));
+      return by(middle, this.downProj, ends);
+    });
   }
 }
-
-const castLike = (t: Tensor, like: Tensor): Tensor =>
-  t.dtype === like.dtype ? t : (callOperator("_to_copy", t, { dtype: like.dtype }) as Tensor);
 
 /** A mixture of experts, with a layer beside it that every token passes where the family has one. */
 export class ExpertsMlp extends Module implements Mlp {

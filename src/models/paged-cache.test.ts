@@ -4,7 +4,7 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { noGrad, tensor } from "../tensor/index.js";
 import { createModel } from "./load.js";
-import { PagedStep } from "./paged-cache.js";
+import { PagedCache, PagedStep } from "./paged-cache.js";
 import type { LanguageModel } from "./transformer.js";
 import "../chips/index.js";
 import { loadChip, scope } from "../runtime/index.js";
@@ -16,6 +16,7 @@ const CONFIGS: Record<string, Record<string, unknown>> = {
   mistral: { ...base, model_type: "mistral", sliding_window: 6 },
   "llama, dynamic RoPE": { ...base, model_type: "llama", max_position_embeddings: 64, rope_scaling: { rope_type: "dynamic", factor: 4, original_max_position_embeddings: 16 } },
   gpt2: { model_type: "gpt2", vocab_size: 97, n_embd: 32, n_layer: 2, n_head: 4, n_positions: 64, initializer_range: 0.3 },
+  "deepseek-v3, whose cache holds the small vectors": { ...base, model_type: "deepseek_v3", q_lora_rank: 12, kv_lora_rank: 16, qk_nope_head_dim: 8, qk_rope_head_dim: 4, v_head_dim: 8, n_routed_experts: 8, n_shared_experts: 1, num_experts_per_tok: 2, moe_intermediate_size: 16, first_k_dense_replace: 1, n_group: 2, topk_group: 1 },
 }; // biome-ignore format: a line each
 
 const models: LanguageModel[] = [];
@@ -82,4 +83,10 @@ describe.each(Object.entries(CONFIGS))("%s", (_name, raw) => {
     }
     cache.dispose();
   });
+});
+
+it("keeps one small vector a token of latent attention, not every head's key and value", () => {
+  const model = models.find((m) => m.config.attention.kind === "latent")!;
+  expect(model.cacheShape()).toMatchObject({ kvHeads: 1, headDim: 16 + 4, valueDim: 16, shared: true });
+  expect(PagedCache.bytesPerToken(model.cacheShape())).toBe(2 * 20 * 4);
 });

@@ -10,6 +10,8 @@ export interface PagedCacheShape {
   /** Size of a head's key, and of its value. */
   readonly headDim: number;
   readonly valueDim: number;
+  /** Values are the first `valueDim` elements of keys, and stand nowhere else. */
+  readonly shared?: boolean;
   readonly device: string;
   readonly dtype: "f32" | "f16" | "bf16";
 }
@@ -24,16 +26,16 @@ export class PagedCache {
     readonly pages: number,
     readonly pageSize: number,
   ) {
-    const { layers, kvHeads, headDim, valueDim, dtype, device } = shape;
+    const { layers, kvHeads, headDim, valueDim, shared, dtype, device } = shape;
     const room = (width: number): Tensor[] =>
       Array.from({ length: layers }, () => keep(empty([pages, pageSize, kvHeads, width], { dtype, device })));
     this.#keys = room(headDim);
-    this.#values = room(valueDim);
+    this.#values = shared ? this.#keys.map((k) => k.narrow(3, 0, valueDim)) : room(valueDim);
   }
 
   /** Bytes that a token takes in all layers. */
-  static bytesPerToken({ layers, kvHeads, headDim, valueDim, dtype }: PagedCacheShape): number {
-    return layers * kvHeads * (headDim + valueDim) * (dtype === "f32" ? 4 : 2);
+  static bytesPerToken({ layers, kvHeads, headDim, valueDim, shared, dtype }: PagedCacheShape): number {
+    return layers * kvHeads * (headDim + (shared ? 0 : valueDim)) * (dtype === "f32" ? 4 : 2);
   }
 
   layer(i: number): { readonly keys: Tensor; readonly values: Tensor } {
@@ -100,7 +102,7 @@ export function attendPaged(
   /** `[tokens, heads, size]` */
   const packed = (x: Tensor): Tensor => x.squeeze(0).transpose(0, 1);
   cacheWrite_(keys, t.slots, packed(k));
-  cacheWrite_(values, t.slots, packed(v));
+  if (!cache.shape.shared) cacheWrite_(values, t.slots, packed(v));
   const { table, starts, lengths, maxQ, maxK } = t;
   const all = { isCausal: true, ...options };
   const y = pagedAttention(packed(q), keys, values, table, starts, lengths, maxQ, maxK, all);

@@ -31,6 +31,11 @@ function makeNorm(make: MakeParameter, name: string, c: ModelConfig): Norm {
   return new Kind(make, name, c.hiddenSize, c.norm.eps);
 }
 
+function normOfSum(norm: Norm, y: Tensor, x: Tensor): [normed: Tensor, sum: Tensor] {
+  const h = add(x, y);
+  return [norm.forward(h), h];
+}
+
 /** Attention and an MLP around a stream of hidden states, each with a norm before it or behind it. */
 class Layer extends Module {
   readonly inputLayernorm: Norm;
@@ -69,8 +74,10 @@ class Layer extends Module {
       const h = this.inputLayernorm.forward(add(x, attention(x)));
       return this.postAttentionLayernorm.forward(add(h, mlp(h)));
     }
-    const h = add(x, attention(this.inputLayernorm.forward(x)));
-    return add(h, mlp(this.postAttentionLayernorm.forward(h)));
+    const y = attention(this.inputLayernorm.forward(x));
+    const norm = this.postAttentionLayernorm;
+    const [normed, h] = norm instanceof RMSNorm ? norm.forwardSum(y, x) : normOfSum(norm, y, x);
+    return add(h, mlp(normed));
   }
 }
 
@@ -209,7 +216,7 @@ export class LanguageModel extends Module {
     const shape =
       a.kind === "grouped"
         ? { kvHeads: a.kvHeads, headDim: a.headDim, valueDim: a.headDim }
-        : { kvHeads: a.heads, headDim: a.plainDim + a.ropeDim, valueDim: a.valueDim };
+        : (this.model.layers[0]!.selfAttn as LatentAttention).cacheShape();
     const { device } = this;
     const dtype = this.#activations ?? this.model.embedTokens.weight.dtype;
     return {

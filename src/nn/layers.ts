@@ -1,6 +1,6 @@
 // The layers of language models: each holds its parameters and says how they are used.
 
-import { add, embedding, layerNorm, linear, quantizedLinear, rmsNorm } from "../ops/index.js";
+import { add, addRmsNorm, embedding, layerNorm, linear, quantizedLinear, rmsNorm } from "../ops/index.js";
 import type { Tensor } from "../tensor/index.js";
 import type { LoraAdapter } from "./lora.js";
 import { Module } from "./module.js";
@@ -96,6 +96,10 @@ export class RMSNorm extends Module {
   }
   forward(x: Tensor): Tensor {
     return rmsNorm(x, this.weight.shape, this.weight, this.#eps);
+  }
+  /** The norm of `x + residual`, and that sum, in one pass. */
+  forwardSum(x: Tensor, residual: Tensor): [normed: Tensor, sum: Tensor] {
+    return addRmsNorm(x, residual, this.weight, this.#eps);
   }
 }
 
