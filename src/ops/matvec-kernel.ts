@@ -137,7 +137,9 @@ export function launchFewRows(
     const strides = { sx: x.rowStride, sw: w.colStride };
     const RUNS = Math.max(1, BK / RUN);
     const how = { RUNS, FEW: BM < SHARED_ROWS, NARROW: w.tensor.dtype !== ACC, WHOLE: K % BK === 0 };
-    alongK.launch([Math.ceil(N / K_COLUMNS)], { ...common, ...strides, BM, BN: K_COLUMNS, BK, ...how, ACC });
+    // What is fetched ahead, the columns of the next program, stays in the nearest cache until it is needed.
+    const BN = how.FEW ? K_COLUMNS / 2 : K_COLUMNS;
+    alongK.launch([Math.ceil(N / BN)], { ...common, ...strides, BM, BN, BK, ...how, ACC });
     return true;
   }
   if (w.colStride !== 1) return false;

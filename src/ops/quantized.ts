@@ -244,7 +244,8 @@ export const quantizedLinear: Operator<QuantizedLinear> = operator({
     const BM = streamsSums ? Math.min(ROWS, 2 ** Math.ceil(Math.log2(M))) : 1;
     // Threads that share a sum keep the one tile.
     const SHARED = BM >= SHARED_ROWS || !streamsSums;
-    const BN = l.bits === 4 && !SHARED ? COLUMNS / 2 : COLUMNS;
+    // What is fetched ahead, the columns of the next program, stays in the nearest cache until it is needed.
+    const BN = SHARED ? COLUMNS : COLUMNS / 2;
     rowsByIntegers.launch([Math.ceil(l.N / BN), Math.ceil(M / BM)], {
       x: rowMajor(input),
       sx: K,
