@@ -5,13 +5,14 @@ import type { DType } from "../compiler/ir/dtype.js";
 import {
   Embedding,
   LayerNorm,
+  type IntegerMatrix,
   Linear,
   type LoraAdapter,
   type MakeParameter,
   Module,
   RMSNorm,
 } from "../nn/index.js";
-import { add, arange, cat, indexSelect, linear, tanh } from "../ops/index.js";
+import { add, arange, cat, indexSelect, linear, quantizedLinear, tanh } from "../ops/index.js";
 import { callOperator, type Tensor } from "../tensor/index.js";
 import { type Attention, GroupedAttention, LatentAttention, type Place } from "./attention.js";
 import type { ModelConfig } from "./config.js";
@@ -173,6 +174,8 @@ export class LanguageModel extends Module {
   readonly config: ModelConfig;
   readonly #activations: "f32" | "f16" | "bf16" | undefined;
   readonly #rope: Rope | undefined;
+  /** Tied embeddings as the integers that the file holds, where it does: the output reads a quarter of the floats' bytes. */
+  readonly #tiedHead: IntegerMatrix | undefined;
   #lora: { readonly base: string; readonly adapters: readonly LoraAdapter[] } | undefined;
 
   /** @param activations what it computes in, if not the dtype of its embeddings */
@@ -183,6 +186,8 @@ export class LanguageModel extends Module {
     this.model = new Stack(make, config);
     if (config.causal && !config.tieEmbeddings)
       this.lmHead = new Linear(make, "lm_head", config.hiddenSize, config.vocabSize);
+    else if (config.causal)
+      this.#tiedHead = make.integers?.("model.embed_tokens.weight", [config.vocabSize, config.hiddenSize]);
     if (config.pooler)
       this.pooler = new Linear(make, "pooler", config.hiddenSize, config.hiddenSize, { bias: true });
     const first = config.mlps.length;
@@ -334,11 +339,15 @@ export class LanguageModel extends Module {
   #logits(x: Tensor): Tensor {
     if (!this.config.causal)
       throw new RangeError(`models of the family "${this.config.family}" do not predict a next token`);
-    return this.lmHead ? this.lmHead.forward(x) : linear(x, this.model.embedTokens.weight);
+    if (this.lmHead) return this.lmHead.forward(x);
+    const q = this.#tiedHead;
+    if (!q) return linear(x, this.model.embedTokens.weight);
+    return quantizedLinear(x, q.packed, q.scales, q.zeros ?? null, null, { groupSize: q.groupSize });
   }
 
   override dispose(): void {
     super.dispose();
     this.#rope?.dispose();
+    for (const t of [this.#tiedHead?.packed, this.#tiedHead?.scales, this.#tiedHead?.zeros]) t?.dispose();
   }
 }
