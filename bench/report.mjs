@@ -8,6 +8,7 @@ const TITLES = {
   matmul: "Matrix products",
   memory: "Element-wise work, reductions and copies",
   attention: "Attention",
+  train: "A training step",
   sort: "Sorting",
   tiny: "The cost of a tiny operator",
   host: "An eager operator on the host, layer by layer",

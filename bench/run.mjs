@@ -17,6 +17,7 @@ const SUITES = [
   "matmul",
   "memory",
   "attention",
+  "train",
   "sort",
   "tiny",
   "host",

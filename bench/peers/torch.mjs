@@ -22,14 +22,19 @@ export async function open(threads) {
     const lines = createInterface({ input: server.stdout })[Symbol.asyncIterator]();
     const first = await lines.next();
     if (first.done) continue;
+    /** One line of words there, one number back. */
+    const ask = async (...words) => {
+      server.stdin.write(`${words.join(" ")}\n`);
+      const { value, done } = await lines.next();
+      if (done) throw new Error(`PyTorch ended at "${words[0]}"`);
+      return Number(value);
+    };
     return {
       name: "PyTorch CPU",
+      ask,
       version: `torch ${first.value}`,
       /** Seconds that `count` runs of `op` (`add`, `relu`, `mm`) take. */
-      seconds: async (op, count) => {
-        server.stdin.write(`${op} ${count}\n`);
-        return Number((await lines.next()).value);
-      },
+      seconds: ask,
       close: () => server.stdin.end(),
     };
   }
