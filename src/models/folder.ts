@@ -229,12 +229,19 @@ export function openTokenizer(path: string): TextTokenizer {
   }
 }
 
+/** One call of the system writes 2 GiB at most, and less where a disk is slow or full. */
+function writeAll(fd: number, bytes: Uint8Array): void {
+  let done = 0;
+  do done += fs.writeSync(fd, bytes, done);
+  while (done < bytes.length);
+}
+
 /** Writes a file so that a reader, or a crash, never sees half of it. */
 export function writeAtomic(path: string, chunks: Iterable<Uint8Array | string>): void {
   const temporary = `${path}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`;
   const fd = fs.openSync(temporary, "w");
   try {
-    for (const c of chunks) fs.writeSync(fd, c as Uint8Array);
+    for (const c of chunks) writeAll(fd, typeof c === "string" ? Buffer.from(c) : c);
     fs.fsyncSync(fd);
     fs.closeSync(fd);
     fs.renameSync(temporary, path);
