@@ -1,24 +1,13 @@
 // Qwen3-MoE (Qwen team, 2025): Qwen3's attention, experts in most layers, no shared one.
 
 import { z } from "zod";
-import {
-  decoder,
-  decoderFields,
-  type ExpertsConfig,
-  gated,
-  grouped,
-  ModelConfigError,
-  parseFields,
-  size,
-} from "../config.js";
+import { decoder, type ExpertsConfig, gated, ModelConfigError, parseFields, size } from "../config.js";
 import type { Family } from "../family.js";
-import { windowFields, windowOf } from "./qwen2.js";
+import { qwen3Attention, qwen3Fields } from "./qwen3.js";
 
 const schema = z
   .object({
-    ...decoderFields,
-    ...windowFields,
-    attention_bias: z.boolean().default(false),
+    ...qwen3Fields,
     num_experts: size.optional(),
     num_local_experts: size.optional(),
     num_experts_per_tok: size.default(8),
@@ -34,12 +23,7 @@ export const qwen3Moe: Family = {
   architecture: "Qwen3MoeForCausalLM",
   parse(raw, file) {
     const c = parseFields(schema, raw, file);
-    const attention = grouped(c, file, {
-      qkvBias: c.attention_bias,
-      outBias: c.attention_bias,
-      qkNorm: true,
-      window: windowOf(c),
-    });
+    const attention = qwen3Attention(c, file);
     const count = c.num_experts ?? c.num_local_experts ?? 128;
     if (c.num_experts_per_tok > count)
       throw new ModelConfigError(`${file}: num_experts_per_tok ${c.num_experts_per_tok} of ${count} experts`);
