@@ -178,7 +178,8 @@ def learning():
     told = json.load(open(f"{files}/learning.json"))
     size = told["size"]
     steps, batch, tokens, every = size["steps"], size["rows"], size["tokens"], size["every"]
-    model = made(torch.float32)
+    # Weights of bf16 with f32 copies that the updates go to, as on the other side.
+    model = made(torch.bfloat16)
     mine = dict(model.named_parameters())
     for i, (name, shape) in enumerate(told["names"]):
         values = torch.from_numpy(np.fromfile(f"{files}/learning-{i}.f32", np.float32)).view(shape)
@@ -188,7 +189,9 @@ def learning():
         mine[name].data.copy_(values)
     stream = torch.from_numpy(np.fromfile(f"{files}/learning-tokens.i32", np.int32))
     cos, sin = tables(tokens, "cuda")
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=tuple(size["betas"]), eps=size["eps"], weight_decay=size["decay"], fused=True)
+    params = list(model.parameters())
+    masters = [p.detach().float() for p in params]
+    optimizer = torch.optim.AdamW(masters, lr=1.0, betas=tuple(size["betas"]), eps=size["eps"], weight_decay=size["decay"], fused=True)
     losses, ms, total = [], [], torch.zeros((), device="cuda")
     start = time.perf_counter()
     for i in range(steps):
@@ -199,12 +202,15 @@ def learning():
         rate = r * (i + 1) / warm if i < warm else r * (0.1 + 0.45 * (1 + math.cos(math.pi * (i - warm) / max(1, steps - warm))))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast("cuda", torch.bfloat16):
-            logits = model(part[:-1].view(batch, tokens), cos, sin)
-            loss = F.cross_entropy(logits.view(-1, raw["vocab_size"]), part[1:])
+        logits = model(part[:-1].view(batch, tokens), cos, sin)
+        loss = F.cross_entropy(logits.view(-1, raw["vocab_size"]).float(), part[1:])
         loss.backward()
+        for m, p in zip(masters, params):
+            m.grad = p.grad.float()
+            p.grad = None
         optimizer.step()
-        optimizer.zero_grad()
+        with torch.no_grad():
+            torch._foreach_copy_(params, masters)
         total += loss.detach()
         if (i + 1) % every == 0:
             losses.append(total.item() / every)

@@ -6,15 +6,19 @@ const mix = (x) => {
   return (h ^ (h >>> 16)) >>> 0;
 };
 
-/** A chain of `count` tokens below `vocab`: the `j`-th of a token's `successors` follows with a share of 2^-j. */
-export function tokenStream({ vocab, count, seed, successors }) {
+/**
+ * A chain of `count` tokens below `vocab`. Classes of `spread` neighbours follow one another: the `j`-th of a class's `successors` with
+ * a share of 2^-j; which of a class's tokens it is, is chance, as most of a text is.
+ */
+export function tokenStream({ vocab, count, seed, successors, spread = 1 }) {
   const out = new Int32Array(count);
   let token = seed % vocab;
   for (let i = 0; i < count; i++) {
     out[i] = token;
     const drawn = mix(i + Math.imul(seed, 0x9e3779b1));
     const j = Math.min(Math.clz32(drawn), successors - 1);
-    token = mix(token * 64 + j + 1) % vocab;
+    const next = mix(Math.floor(token / spread) * 64 + j + 1) % Math.floor(vocab / spread);
+    token = next * spread + (mix(drawn ^ 0x5bd1e995) % spread);
   }
   return out;
 }
