@@ -74,7 +74,10 @@ async function stop(server: Server, gate: Gate, graceMs: number): Promise<void> 
     server.close(() => resolve());
   });
   server.closeIdleConnections();
+  // A connection becomes idle when its answer has gone out; nobody waits for it to time out.
+  const sweep = setInterval(() => server.closeIdleConnections(), 50);
   const timer = setTimeout(() => server.closeAllConnections(), graceMs);
   await closed;
+  clearInterval(sweep);
   clearTimeout(timer);
 }
