@@ -174,8 +174,17 @@ export interface CreateOptions {
   readonly dtype?: ModelDType | undefined;
   /** Whether the parameters want gradients. Default true. */
   readonly requiresGrad?: boolean | undefined;
+  /** Whether it has the layers that predict further tokens, where the config asks for some. Default false. */
+  readonly ahead?: boolean | undefined;
   /** Integers in place of the matrices of the blocks; such a model cannot be trained. */
   readonly integers?: { readonly bits: 4 | 8; readonly groupSize: number } | undefined;
+}
+
+/** The declaration that {@link createModel} goes by. @throws ModelConfigError */
+export function newConfig(raw: Readonly<Record<string, unknown>>, ahead = false): ModelConfig {
+  const file = "model.config";
+  const declared = familyOf(raw, file).parse(raw, file);
+  return ahead ? declared : { ...declared, predictLayers: 0 };
 }
 
 /**
@@ -186,9 +195,7 @@ export interface CreateOptions {
  * @example const model = createModel(raw, { device: "cpu", seed: 1, dtype: "bf16", requiresGrad: false });
  */
 export function createModel(raw: Readonly<Record<string, unknown>>, options: CreateOptions): LanguageModel {
-  const file = "model.config";
-  // Training has one loss, the next token's.
-  const config: ModelConfig = { ...familyOf(raw, file).parse(raw, file), predictLayers: 0 };
+  const config = newConfig(raw, options.ahead);
   const generator = new Generator(options.seed);
   const { device, integers, dtype = "f32", requiresGrad = true } = options;
   if (integers && requiresGrad) throw new RangeError("createModel: integer weights cannot be trained");

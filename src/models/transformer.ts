@@ -290,20 +290,22 @@ export class LanguageModel extends Module {
   /**
    * Logits of the next token at each place, and of the token after it by each layer behind the last: `[batch, tokens, vocab]`,
    * then `[batch, tokens - 1, vocab]` and so on.
-   * @throws RangeError where the model has no such layers
+   * @throws RangeError where the model has no such layers, or fewer tokens than they look ahead
    */
-  forwardAhead(ids: Tensor): Tensor[] {
-    if (this.predict.length === 0)
-      throw new RangeError("the model has no layers that predict further tokens");
-    let x = this.#states(ids, {});
-    const norm = this.model.norm!;
-    const out = [this.#logits(norm.forward(x))];
+  forwardAhead(ids: Tensor, options: Pick<ForwardOptions, "training"> = {}): Tensor[] {
+    const { training } = options;
+    const ahead = this.predict.length;
+    if (ahead === 0) throw new RangeError("the model has no layers that predict further tokens");
+    if (ids.shape[1]! <= ahead)
+      throw new RangeError(`${ids.shape[1]} tokens are too few for ${ahead} layers that look ahead`);
+    let x = this.hidden(ids, options);
+    const out = [this.#logits(x)];
     // Each layer takes the last one's states, normed, with the embeddings of the tokens one further.
-    x = norm.forward(x);
     for (const [i, layer] of this.predict.entries()) {
       const tokens = ids.shape[1]! - i - 1;
-      const next = this.model.embed(ids.narrow(1, i + 1, tokens), 0, this.#activations);
-      const place = this.placeOf(0, tokens);
+      const embedded = this.model.embed(ids.narrow(1, i + 1, tokens), 0, this.#activations);
+      const next = dropped(embedded, "embedding", training);
+      const place = this.placeOf(0, tokens, options);
       x = layer.norm.forward(layer.forward(x.narrow(1, 0, tokens), next, place));
       out.push(this.#logits(x));
     }

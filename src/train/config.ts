@@ -86,6 +86,18 @@ export const trainSchema = z.strictObject({
     })
     .optional()
     .describe("trains low-rank adapters of a model that stays as it is; `{}` takes the defaults"),
+  mtp: z
+    .strictObject({
+      weight: z
+        .number()
+        .positive()
+        .default(0.3)
+        .describe("what the mean of the further tokens' losses is multiplied by"),
+    })
+    .optional()
+    .describe(
+      "trains the layers that predict further tokens too (DeepSeek-V3's MTP, num_nextn_predict_layers); `{}` takes the defaults",
+    ),
   accumulate: count
     .default(1)
     .describe(

@@ -4,8 +4,7 @@
 import * as fs from "node:fs";
 import { dirname } from "node:path";
 import { DTYPES } from "../compiler/ir/dtype.js";
-import { familyOf } from "../models/families/index.js";
-import { openParameters, parameterShapes } from "../models/load.js";
+import { newConfig, openParameters, parameterShapes } from "../models/load.js";
 import { openModel } from "../models/open.js";
 import "../chips/index.js";
 import { autoload, type Chip, loadChip, memoryStats, resetPeakMemory } from "../runtime/index.js";
@@ -154,8 +153,8 @@ function refuseTooLarge(
     const raw = { vocab_size: config.tokenizer.train?.vocab_size, ...config.model.config };
     // The tokenizer's, which is not open yet.
     if (raw.vocab_size === undefined) return;
-    const declared = familyOf(raw, "model.config").parse(raw, "model.config");
-    for (const shape of parameterShapes({ ...declared, predictLayers: 0 }, chip.name).values())
+    const declared = newConfig(raw, config.mtp !== undefined);
+    for (const shape of parameterShapes(declared, chip.name).values())
       count += shape.reduce((a, b) => a * b, 1);
   } else {
     const open = openParameters(openModel(path));
@@ -187,6 +186,7 @@ function estimateOf({ model, config }: Setup, [batch]: readonly Batch[]): Memory
     vocabSize,
     recompute: config.recompute,
     expertsPerToken: typeof experts === "number" ? experts : 1,
+    predictLayers: config.mtp ? model.predict.length : 0,
   });
 }
 

@@ -136,3 +136,35 @@ it("takes a tokenizer and a file of tokens that commands made", async () => {
     stderr: expect.stringMatching(/x\.bin must end with \.npy/),
   });
 });
+
+it("trains DeepSeek-V3's layers that predict further tokens, and keeps them", async () => {
+  const { num_hidden_layers: _l, num_key_value_heads: _k, head_dim: _d, ...shared } = tiny.model.config;
+  const config = { ...shared, model_type: "deepseek_v3", tie_word_embeddings: false, num_hidden_layers: 1, kv_lora_rank: 8, q_lora_rank: null, qk_nope_head_dim: 4, qk_rope_head_dim: 4, v_head_dim: 4, n_routed_experts: 4, num_experts_per_tok: 2, moe_intermediate_size: 8, first_k_dense_replace: 1, n_group: 2, topk_group: 1, num_nextn_predict_layers: 1 }; // biome-ignore format: a list
+  const more = { model: { config }, mtp: { weight: 0.5 } };
+  const [whole, halves] = await twice("mtp", more);
+  expect(halves).toEqual(whole);
+  for (const file of ["model.safetensors", "checkpoint-4/optimizer.safetensors"])
+    expect(bytes("mtp-part", file).equals(bytes("mtp-whole", file))).toBe(true);
+  const { loadModel } = await built<typeof import("../models/index.js")>("models/index.js");
+  const { model } = loadModel(join(folder, "mtp-whole"), { device: "wasm" });
+  expect(model.predict).toHaveLength(1);
+  model.dispose();
+  // Another run goes on from the folder with them, and one that does not ask for them has no such loss.
+  const on = await trainHere(folder, "mtp-on", { ...more, model: { folder: "mtp-whole" }, steps: 1 });
+  const plain = await trainHere(folder, "mtp-plain", { model: { config }, steps: 1 });
+  expect(lossesOf(on)[0]).toBeLessThan(whole[0]!);
+  expect(lossesOf(plain)[0]).toBeLessThan(whole[0]! - 1);
+  const [planned] = await trainHere(folder, "mtp-planned", more, { dryRun: true });
+  expect(planned).toMatchObject({ type: "plan", plan: { loss: whole[0] } });
+  for (const [model, other, message] of [
+    [{ folder: "mtp-plain" }, {}, /mtp: the model has no layers that predict further tokens; /],
+    [tiny.model, {}, /mtp: the model has no layers that predict further tokens; /],
+    [
+      { config: { ...config, num_nextn_predict_layers: 8 } },
+      {},
+      /mtp: the longest sequence has 6 inputs, too few to predict 8 further/,
+    ],
+    [{ config }, { mtp: { weight: -1 } }, /mtp\.weight: /],
+  ] as const)
+    await expect(trainHere(folder, "mtp-no", { mtp: {}, model, ...other })).rejects.toThrow(message);
+});

@@ -142,7 +142,7 @@ export class Loop {
     const { model, batches, training } = this.#setup;
     const step = this.#step;
     const first = await firstNotFinite(model, () => {
-      accumulate(model, batches.at(step), training(step));
+      accumulate(this.#setup, batches.at(step), training(step));
     });
     const [what, value] = Number.isFinite(loss) ? ["gradients' norm", gradNorm] : ["loss", loss];
     return new TrainingError(

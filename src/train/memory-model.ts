@@ -23,6 +23,8 @@ export interface MemoryInputs {
   readonly recompute: Recompute;
   /** Experts that a token goes to, where a layer has experts. */
   readonly expertsPerToken: number;
+  /** Layers that learn to predict further tokens. Default none. */
+  readonly predictLayers?: number;
 }
 
 /** In bytes. */
@@ -45,6 +47,8 @@ export function estimateMemory(m: MemoryInputs): MemoryEstimate {
   let [weights, gradients, optimizer] = [0, 0, 0];
   /** Elements a token by layer. */
   const layers = new Map<string, number>();
+  const { predictLayers = 0 } = m;
+  const inLayer = predictLayers > 0 ? /^(?:model\.layers|predict)\.\d+\./ : /^model\.layers\.\d+\./;
   for (const { name, shape, bytes, trained } of m.parameters) {
     const n = numel(shape);
     weights += n * bytes;
@@ -53,7 +57,7 @@ export function estimateMemory(m: MemoryInputs): MemoryEstimate {
       gradients += n * (copied ? 4 : bytes);
       optimizer += n * (copied ? 12 : 8);
     }
-    const layer = /^model\.layers\.(\d+)\./.exec(name)?.[1];
+    const layer = inLayer.exec(name)?.[0];
     if (layer === undefined) continue;
     const outputs =
       shape.length === 1
@@ -76,8 +80,9 @@ export function estimateMemory(m: MemoryInputs): MemoryEstimate {
       : m.recompute === "full"
         ? all.length * h + most
         : all.length * 6 * h + most;
-  // Hidden states into and out of the last norm, and the loss.
-  const activations = m.tokens * ((kept + 3 * h) * m.activationBytes + 2 * m.vocabSize * 4);
+  // Hidden states into and out of the last norm, and the losses.
+  const logits = (1 + predictLayers) * m.vocabSize;
+  const activations = m.tokens * ((kept + 3 * h) * m.activationBytes + 2 * logits * 4);
   return { weights, gradients, optimizer, activations };
 }
 

@@ -71,6 +71,7 @@ export async function setUp(
   const device = chip.name;
   const model = modelFor(config, checkpoint, tokenizer, device);
   checkTokens(tokenizer, model.config, data.sequences);
+  if (config.mtp) checkAhead(model.predict.length, data.sequences.longest - 1);
   const held =
     config.data.evaluate === undefined
       ? undefined
@@ -89,7 +90,7 @@ export async function setUp(
     recompute: config.recompute,
     generator: random.at(step),
   });
-  return { config, chip, tokenizer, model, optimizer, batches, training, held, state };
+  return { config, chip, tokenizer, model, optimizer, mtp: config.mtp, batches, training, held, state };
 }
 
 const padOf = (tokenizer: TextTokenizer): number => tokenizer.tokenId("<pad>") ?? tokenizer.eosIds[0] ?? 0;
@@ -101,13 +102,14 @@ function modelFor(
   tokenizer: TextTokenizer,
   device: string,
 ): LanguageModel {
-  const { lora, dtype, seed } = config;
+  const { lora, dtype, seed, mtp } = config;
   const { folder: base, config: raw } = config.model;
   // A checkpoint of adapters holds no model.
   const from = lora ? base : (checkpoint ?? base);
   if (from === undefined) {
     if (lora) throw new ConfigError("lora: adapters belong to a model: give model.folder");
-    return createModel(withVocabulary(raw!, tokenizer), { device, seed, dtype: dtype ?? "f32" });
+    const ahead = mtp !== undefined;
+    return createModel(withVocabulary(raw!, tokenizer), { device, seed, dtype: dtype ?? "f32", ahead });
   }
   const { model } = loadModel(from, { device, requiresGrad: true, dtype });
   if (!lora) return model;
@@ -151,6 +153,18 @@ function heldOut(
     batches.push(makeBatch(part, sequences.longest - 1, padOf(tokenizer)));
   }
   return { batches, prompts };
+}
+
+/** @param layers how many the model has that predict further tokens; @param tokens of the longest sequence's inputs */
+function checkAhead(layers: number, tokens: number): void {
+  if (layers === 0)
+    throw new ConfigError(
+      "mtp: the model has no layers that predict further tokens; configs of deepseek_v3 ask for them by num_nextn_predict_layers, and a folder must hold their weights",
+    );
+  if (tokens <= layers)
+    throw new ConfigError(
+      `mtp: the longest sequence has ${tokens} inputs, too few to predict ${layers} further`,
+    );
 }
 
 function checkTokens(

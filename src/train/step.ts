@@ -5,19 +5,21 @@ import { takeNumber } from "../models/take.js";
 import type { Training } from "../models/training.js";
 import type { LanguageModel } from "../models/transformer.js";
 import type { AdamW } from "../nn/index.js";
-import { crossEntropyRows, mul, sum } from "../ops/index.js";
+import { add, crossEntropyRows, mul, sum } from "../ops/index.js";
 import { scope } from "../runtime/index.js";
 import { type Tensor, tensor } from "../tensor/index.js";
-import { type Batch, IGNORE, splitBatch } from "./data/index.js";
+import { type Batch, IGNORE, splitBatch, targetsAhead } from "./data/index.js";
 
 /** What a step computes with; the gradients stand in the parameters' `.grad`. */
 export interface Learner {
   readonly model: LanguageModel;
   readonly optimizer: AdamW;
+  /** What the losses of the layers that predict further tokens count; absent: only the next token is learned. */
+  readonly mtp?: { readonly weight: number } | undefined;
 }
 
 export interface Gradients {
-  /** The mean loss of all learned targets. */
+  /** The mean loss of all learned targets, and with `mtp` the weighted losses of further tokens. */
   readonly loss: number;
   /** The norm of all gradients together, before clipping. */
   readonly gradNorm: number;
@@ -25,28 +27,50 @@ export interface Gradients {
   readonly scale: Tensor;
 }
 
-/** The loss of one batch, with its graph: the mean over its learned targets, in f32. */
-export function batchLoss(model: LanguageModel, batch: Batch, training?: Training): Tensor {
-  const { rows, columns } = batch;
-  const device = model.device;
-  const inputs = tensor(batch.inputs, { shape: [rows, columns], device });
-  const targets = tensor(batch.targets, { shape: [rows * columns], device });
-  const logits = model.forward(inputs, { training });
-  const [losses] = crossEntropyRows(logits.view([rows * columns, -1]), targets, IGNORE);
-  return mul(sum(losses), 1 / Math.max(1, batch.learned));
+const inputsOf = ({ device }: LanguageModel, { rows, columns, inputs }: Batch): Tensor =>
+  tensor(inputs, { shape: [rows, columns], device });
+
+/** The sum of the losses of learned targets, in f32. @param logits `[rows, tokens, vocab]` */
+function lossSum(logits: Tensor, targets: BigInt64Array): Tensor {
+  const flat = tensor(targets, { shape: [targets.length], device: logits.device });
+  const [losses] = crossEntropyRows(logits.view([targets.length, -1]), flat, IGNORE);
+  return sum(losses);
+}
+
+const share = (losses: Tensor, count: number, weight = 1): Tensor => mul(losses, weight / Math.max(1, count));
+
+/** The loss of the next token on one batch, with its graph: the mean over its learned targets, in f32. */
+export function batchLoss(model: LanguageModel, batch: Batch): Tensor {
+  return share(lossSum(model.forward(inputsOf(model, batch)), batch.targets), batch.learned);
 }
 
 /**
- * Forward and backward over the batches of one step; the gradients are added to the parameters' `.grad`, each batch's
- * weighted by its share of the learned targets, as if all were one batch.
- * @returns each batch's part of the mean loss, 0-dimensional
+ * Forward and backward over the batches of one step; the gradients are added to the parameters' `.grad`. Each mean is
+ * over the learned targets of all batches, as if all were one. With `mtp` the mean over the layers that predict further
+ * tokens of their mean losses is added, times its weight (DeepSeek-V3, 2024, section 2.2).
+ * @returns each batch's part of the loss, 0-dimensional
  */
-export function accumulate(model: LanguageModel, batches: readonly Batch[], training?: Training): Tensor[] {
-  const learned = batches.reduce((n, b) => n + b.learned, 0);
+export function accumulate(
+  { model, mtp }: Pick<Learner, "model" | "mtp">,
+  batches: readonly Batch[],
+  training?: Training,
+): Tensor[] {
+  const total = (count: (b: Batch) => number) => batches.reduce((n, b) => n + count(b), 0);
+  const learned = total((b) => b.learned);
+  const layers = mtp ? model.predict.length : 0;
+  const further = Array.from({ length: layers }, (_, i) => total((b) => targetsAhead(b, i + 1).learned));
   return batches.map((batch) =>
     scope(() => {
-      const mean = batchLoss(model, batch, training);
-      const part = batches.length === 1 ? mean : mul(mean, batch.learned / Math.max(1, learned));
+      const ids = inputsOf(model, batch);
+      const [logits, ...ahead] = mtp
+        ? model.forwardAhead(ids, { training })
+        : [model.forward(ids, { training })];
+      let part = share(lossSum(logits!, batch.targets), learned);
+      for (const [i, l] of ahead.entries())
+        part = add(
+          part,
+          share(lossSum(l, targetsAhead(batch, i + 1).targets), further[i]!, mtp!.weight / layers),
+        );
       part.backward();
       return part.detach();
     }),
@@ -55,13 +79,13 @@ export function accumulate(model: LanguageModel, batches: readonly Batch[], trai
 
 /** The gradients of one step, and what the host wants to know of them before the update. */
 export async function computeGradients(
-  { model, optimizer }: Learner,
+  learner: Learner,
   batches: readonly Batch[],
   clipNorm = Number.POSITIVE_INFINITY,
   training?: Training,
 ): Promise<Gradients> {
-  const parts = accumulate(model, batches, training);
-  const { norm, scale } = scope(() => optimizer.clip(clipNorm));
+  const parts = accumulate(learner, batches, training);
+  const { norm, scale } = scope(() => learner.optimizer.clip(clipNorm));
   let loss = 0;
   for (const part of parts) loss += await takeNumber(part);
   return { loss, gradNorm: await takeNumber(norm), scale };
@@ -96,9 +120,10 @@ export async function trainStep(
     clipNorm?: number | undefined;
     accumulate?: number;
     training?: Training | undefined;
+    mtp?: Learner["mtp"];
   },
 ): Promise<{ loss: number; gradNorm: number }> {
-  const learner = { model, optimizer };
+  const learner = { model, optimizer, mtp: options.mtp };
   const gradients = await computeGradients(
     learner,
     splitBatch(batch, options.accumulate ?? 1),

@@ -32,6 +32,22 @@ export function makeBatch(examples: readonly Example[], columns: number, pad: nu
   return { rows: examples.length, columns, inputs, targets, learned };
 }
 
+/**
+ * What a layer that predicts `ahead` tokens further learns from a batch, row-major `[rows, columns - ahead]`: at each
+ * place the target that stands so many further.
+ */
+export function targetsAhead(batch: Batch, ahead: number): { targets: BigInt64Array; learned: number } {
+  const { rows, columns } = batch;
+  const width = columns - ahead;
+  const targets = new BigInt64Array(rows * width);
+  for (let row = 0; row < rows; row++)
+    targets.set(batch.targets.subarray(row * columns + ahead, (row + 1) * columns), row * width);
+  return { targets, learned: countLearned(targets) };
+}
+
+const countLearned = (targets: BigInt64Array): number =>
+  targets.reduce((n, t) => n + (t === BigInt(IGNORE) ? 0 : 1), 0);
+
 /** A batch in parts of equally many rows. @throws RangeError where they do not fall into so many */
 export function splitBatch(batch: Batch, parts: number): Batch[] {
   const rows = batch.rows / parts;
@@ -40,7 +56,7 @@ export function splitBatch(batch: Batch, parts: number): Batch[] {
   return Array.from({ length: parts }, (_, i) => {
     const [from, to] = [i * rows * batch.columns, (i + 1) * rows * batch.columns];
     const targets = batch.targets.subarray(from, to);
-    const learned = targets.reduce((n, t) => n + (t === BigInt(IGNORE) ? 0 : 1), 0);
-    return { rows, columns: batch.columns, inputs: batch.inputs.subarray(from, to), targets, learned };
+    const inputs = batch.inputs.subarray(from, to);
+    return { rows, columns: batch.columns, inputs, targets, learned: countLearned(targets) };
   });
 }
