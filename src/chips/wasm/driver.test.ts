@@ -54,7 +54,7 @@ const floats = (d: WasmDriver, b: DeviceBuffer): Float32Array =>
 const ints = (d: WasmDriver, b: DeviceBuffer): Int32Array => new Int32Array(d.readSync(b, 0, b.bytes).buffer);
 const ramp = (n: number): Float32Array => Float32Array.from({ length: n }, (_, i) => i % 1000);
 /** Makes the next launches parallel, however short. */
-const costly = (exe: Executable): Executable => Object.assign(exe, { programTime: 1e9 });
+const costly = (exe: Executable): Executable => Object.assign(exe, { programTime: 1e9, measured: true });
 /** Keeps this thread busy while helpers start. */
 const busy = (ms: number): void => {
   for (const end = performance.now() + ms; performance.now() < end; );
@@ -326,6 +326,23 @@ describe("threads", () => {
     expect(() => d.launch(Object.assign(exe, { programTime: 1 }), 10, 1, 1, [out, 3], [0, 0])).toThrow(
       "divide",
     );
+  });
+
+  it("a guess that is far too high starts no helpers and optimises nothing", () => {
+    const d = open(2);
+    const exe = Object.assign(load(d, scaleForm(), "scale"), {
+      programTime: 1e9,
+    }) as unknown as Executable & {
+      programTime: number;
+      optimised: boolean;
+    };
+    const data = ramp(64 * 4);
+    const [x, y] = [put(d, data), d.alloc(data.byteLength)];
+    d.launch(exe, 64, 1, 1, [x, y, 4, 2], [0, 0, 0, 0]);
+    expect(floats(d, y)).toEqual(data.map((v) => v * 2));
+    expect(exe.programTime).toBeLessThan(1e6);
+    expect(exe.optimised).toBe(false);
+    expect((d as unknown as { pool: { started: boolean } }).pool.started).toBe(false);
   });
 
   it("small launches stay on the caller's thread, long ones are measured", () => {

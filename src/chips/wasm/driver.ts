@@ -26,8 +26,12 @@ const PARALLEL_NANOSECONDS = 20_000;
 const WAKE_NANOSECONDS = 10_000;
 /** A kernel whose launches took this long so far is compiled anew by the optimising compiler. */
 const OPTIMISE_NANOSECONDS = 1_000_000;
-/** So is one that is about to take this long by the guess, which may be far too high for the first launch. */
+/** So is one that is about to take this long. */
 const OPTIMISE_AT_ONCE_NANOSECONDS = 10_000_000;
+/** Helpers are started once launches that they could have helped with took this long: starting one takes milliseconds. */
+const START_NANOSECONDS = 2_000_000;
+/** A first program that took this long did not spend much of it on being compiled. */
+const LONG_MILLISECONDS = 20;
 /** A chunk should last at least this, for the shared counter not to matter. */
 const CHUNK_NANOSECONDS = 3_000;
 
@@ -58,6 +62,8 @@ class Buffer implements DeviceBuffer {
 class Kernel implements Executable, SharedCode {
   /** Time of one program in nanoseconds: first the compiler's guess, then what launches took. */
   programTime: number;
+  /** Whether `programTime` is no guess any more. */
+  measured = false;
   /** What all launches took on the caller's thread in nanoseconds, until the code is optimised. */
   worked = 0;
   optimised = false;
@@ -104,6 +110,8 @@ export class WasmDriver implements Driver {
   private frames: Block | undefined;
   private frameStride = 0;
   private closed = false;
+  /** What launches took that helpers could have helped with, in nanoseconds, until they are started. */
+  private splittable = 0;
   // Views; renewed when the memory has grown.
   private u8!: Uint8Array;
   private i32!: Int32Array;
@@ -320,27 +328,29 @@ export class WasmDriver implements Driver {
     i32[4] = gridZ;
     this.writeArgs(kernel, values, offsets);
     const frames = this.frames?.address ?? 0;
-    if (
-      !kernel.optimised &&
-      (kernel.worked > OPTIMISE_NANOSECONDS || kernel.programTime * total > OPTIMISE_AT_ONCE_NANOSECONDS)
-    )
-      this.optimise(kernel);
-    const guess = kernel.programTime;
-    const work = guess * total;
     let took: number;
+    let guess: number;
     try {
-      if (pool && total > 1 && work > PARALLEL_NANOSECONDS) {
-        pool.start();
+      const first =
+        !kernel.measured && total > 1 && kernel.programTime * total > PARALLEL_NANOSECONDS
+          ? this.measure(kernel, total, frames)
+          : 0;
+      const left = total - first;
+      guess = kernel.programTime;
+      const work = guess * left;
+      if (!kernel.optimised && (kernel.worked > OPTIMISE_NANOSECONDS || work > OPTIMISE_AT_ONCE_NANOSECONDS))
+        this.optimise(kernel);
+      if (pool && left > 1 && work > PARALLEL_NANOSECONDS && this.helpers(pool, work)) {
         const { threads } = pool;
-        const fair = total / (threads * 8);
-        const chunk = Math.ceil(Math.min(total / threads, Math.max(fair, CHUNK_NANOSECONDS / guess)));
-        const wake = Math.ceil(Math.min(total / chunk - 1, work / WAKE_NANOSECONDS));
-        took = pool.run(kernel, total, chunk, wake, frames, this.frameStride);
-      } else {
+        const fair = left / (threads * 8);
+        const chunk = Math.ceil(Math.min(left / threads, Math.max(fair, CHUNK_NANOSECONDS / guess)));
+        const wake = Math.ceil(Math.min(left / chunk - 1, work / WAKE_NANOSECONDS));
+        took = pool.run(kernel, first, total, chunk, wake, frames, this.frameStride);
+      } else if (left > 0) {
         const start = performance.now();
-        kernel.run(ARGS_AT, frames, 0, total);
-        took = (performance.now() - start) / total;
-      }
+        kernel.run(ARGS_AT, frames, first, total);
+        took = (performance.now() - start) / left;
+      } else took = guess / 1e6;
     } catch (e) {
       throw new Error(`wasm: kernel ${kernel.name} failed: ${e instanceof Error ? e.message : String(e)}`, {
         cause: e,
@@ -353,6 +363,33 @@ export class WasmDriver implements Driver {
     }
     // A launch that was interrupted, or a coarse clock, must not count for much.
     if (took >= 0) kernel.programTime += (Math.min(1e6 * took, 8 * Math.max(guess, 1)) - guess) / 4;
+  }
+
+  /**
+   * Runs the first programs on this thread alone, so that what the launch will take is known: guesses are far too high
+   * for loops of unknown length. Returns how many.
+   */
+  private measure(kernel: Kernel, total: number, frames: number): number {
+    kernel.measured = true;
+    let took = Infinity;
+    let done = 0;
+    // The first call compiles the function, and either may be interrupted.
+    for (; done < Math.min(2, total) && !(took > LONG_MILLISECONDS && done > 0); done++) {
+      const start = performance.now();
+      kernel.run(ARGS_AT, frames, done, done + 1);
+      took = Math.min(took, performance.now() - start);
+    }
+    // A coarse clock may say 0.
+    kernel.programTime = Math.max(1, 1e6 * took);
+    return done;
+  }
+
+  /** Whether helpers run: they are started once there was work enough for them. */
+  private helpers(pool: Pool, work: number): boolean {
+    this.splittable += work;
+    if (this.splittable < START_NANOSECONDS) return false;
+    pool.start();
+    return true;
   }
 
   async sync(): Promise<void> {

@@ -65,12 +65,20 @@ export class Pool {
   }
 
   /**
-   * Runs programs 0 <= id < total on all threads. Thread i has its scratch at `frames + i * stride`.
+   * Runs programs first <= id < total on all threads. Thread i has its scratch at `frames + i * stride`.
    * At most `wake` sleeping helpers are woken. Returns how many milliseconds a program took on the caller's thread,
    * -1 if the helpers left none for it. Throws what a program threw; a helper's error comes as an Error with its
    * message.
    */
-  run(code: SharedCode, total: number, chunk: number, wake: number, frames: number, stride: number): number {
+  run(
+    code: SharedCode,
+    first: number,
+    total: number,
+    chunk: number,
+    wake: number,
+    frames: number,
+    stride: number,
+  ): number {
     const { ctl } = this;
     ctl[CTL.KERNEL] = code.id;
     ctl[CTL.CODE] = code.codeAddress;
@@ -80,7 +88,7 @@ export class Pool {
     ctl[CTL.FRAMES] = frames;
     ctl[CTL.FRAME_STRIDE] = stride;
     ctl[CTL.ERROR] = 0;
-    Atomics.store(ctl, CTL.NEXT, 0);
+    Atomics.store(ctl, CTL.NEXT, first);
     Atomics.store(ctl, CTL.OPEN, 1);
     Atomics.add(ctl, CTL.GENERATION, 1);
     if (Atomics.load(ctl, CTL.SLEEPERS) > 0)
@@ -91,11 +99,11 @@ export class Pool {
       const { run } = code;
       const start = performance.now();
       for (;;) {
-        const first = Atomics.add(ctl, CTL.NEXT, chunk);
-        if (first >= total) break;
-        const last = Math.min(first + chunk, total);
-        run(ARGS_AT, frames, first, last);
-        own += last - first;
+        const from = Atomics.add(ctl, CTL.NEXT, chunk);
+        if (from >= total) break;
+        const to = Math.min(from + chunk, total);
+        run(ARGS_AT, frames, from, to);
+        own += to - from;
       }
       took = performance.now() - start;
     } finally {
