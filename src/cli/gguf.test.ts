@@ -89,3 +89,32 @@ it("is written again, and quantized", async () => {
   });
   expect(existsSync(`${out}-none`)).toBe(false);
 });
+
+it("is trained, in f32 unless another dtype is asked for, and goes on in the same", async () => {
+  writeFileSync(join(folder, "lines.txt"), "Returns a new tensor with the sine of input.\n".repeat(8));
+  const config = (name: string) => {
+    const path = join(folder, `${name}.yaml`);
+    const more = "steps: 1\nbatch_size: 2\nsequence_length: 16\nchip: wasm\nschedule: constant\n";
+    writeFileSync(
+      path,
+      `model: { folder: small.gguf }\ndata: { train: lines.txt }\noutput: ${name}\n${more}`,
+    );
+    return path;
+  };
+  const [wide, half] = [config("wide"), config("half")];
+  const runs = await Promise.all([vexil(["train", wide]), vexil(["train", half, "--dtype", "bf16"])]);
+  for (const run of runs) expect(run).toMatchObject({ code: 0, stdout: "" });
+  const dtypeOf = (name: string) =>
+    (JSON.parse(readFileSync(join(folder, name, "config.json"), "utf8")) as { dtype: string }).dtype;
+  expect([dtypeOf("wide"), dtypeOf("half")]).toEqual(["float32", "bfloat16"]);
+  const resume = ["--resume", "--steps", "2"];
+  const [wrong, on] = await Promise.all([
+    vexil(["train", wide, ...resume, "--dtype", "bf16"]),
+    vexil(["train", half, ...resume]),
+  ]);
+  expect(wrong.stderr).toMatch(
+    /^vexil: .*checkpoint-1: the checkpoint was made with dtype f32, the configuration says bf16\n$/,
+  );
+  expect([wrong.code, on.code]).toEqual([1, 0]);
+  expect(dtypeOf("half")).toBe("bfloat16");
+});

@@ -1,7 +1,14 @@
 // `vexil train CONFIG.yaml`: runs the trainer in its worker and shows how it goes; Ctrl-C saves and ends.
 
 import { z } from "zod";
-import { planText, ProgressView, readConfig, startTraining, type TrainEvent } from "../train/index.js";
+import {
+  planText,
+  ProgressView,
+  readConfig,
+  startTraining,
+  TRAIN_DTYPES,
+  type TrainEvent,
+} from "../train/index.js";
 import type { CommandSpec } from "./command.js";
 
 const flags = z.object({
@@ -17,6 +24,7 @@ const flags = z.object({
       "check everything and say what the run would take: shapes, parameters, memory, time; write nothing",
     ),
   chip: z.string().optional().describe("the chip to train on"),
+  dtype: z.enum(TRAIN_DTYPES).optional().describe("the dtype to train in instead of the configuration's"),
   steps: z
     .number()
     .int()
@@ -95,10 +103,15 @@ export const spec: CommandSpec<typeof flags.shape> = {
   summary: "Train a model as a YAML file says (docs/training.md lists its keys).",
   positionals: [{ name: "config", description: "the YAML file" }],
   flags,
-  async run([file], { resume, overwrite, dryRun, chip, steps }) {
+  async run([file], { resume, overwrite, dryRun, chip, dtype, steps }) {
     const config = readConfig(file!);
     const options = {
-      config: { ...config, ...(chip ? { chip } : {}), ...(steps ? { steps } : {}) },
+      config: {
+        ...config,
+        ...(chip ? { chip } : {}),
+        ...(dtype ? { dtype } : {}),
+        ...(steps ? { steps } : {}),
+      },
       resume,
       overwrite,
       dryRun,

@@ -123,9 +123,13 @@ export class Weights implements Disposable {
     return this.#where.get(name)!.data(name);
   }
 
-  /** Reads one tensor's bytes. @throws ModelFolderError when it is missing or has another shape */
-  read(name: string, shape: readonly number[]): TensorBytes {
-    const { file, dtype } = this.#checked(name, shape);
+  /**
+   * Reads one tensor's bytes.
+   * @param asks what the shape comes from, for the message
+   * @throws ModelFolderError when it is missing or has another shape
+   */
+  read(name: string, shape: readonly number[], asks?: string): TensorBytes {
+    const { file, dtype } = this.#checked(name, shape, asks);
     return { dtype, shape, data: file.data(name) };
   }
 
@@ -135,14 +139,18 @@ export class Weights implements Disposable {
     return { path: file.path, position: begin, dtype };
   }
 
-  #checked(name: string, shape: readonly number[]): { file: WeightFile; dtype: DType; begin: number } {
+  #checked(
+    name: string,
+    shape: readonly number[],
+    asks = "config.json asks",
+  ): { file: WeightFile; dtype: DType; begin: number } {
     const file = this.#where.get(name);
     if (!file)
       throw new ModelFolderError(`${this.#files[0]?.path ?? "the folder"}: tensor "${name}" is missing`);
     const e = file.header.tensors.get(name)!;
     if (e.shape.length !== shape.length || e.shape.some((d, i) => d !== shape[i]))
       throw new ModelFolderError(
-        `${file.path}: tensor "${name}" is [${e.shape}], but config.json asks for [${shape}]`,
+        `${file.path}: tensor "${name}" is [${e.shape}], but ${asks} for [${shape}]`,
       );
     return { file, dtype: e.dtype, begin: e.begin };
   }
@@ -185,6 +193,13 @@ export function openFolder(path: string): HuggingFaceFolder {
     return fs.existsSync(file) ? (readJson(file) as Record<string, unknown>) : {};
   };
   const configFile = join(path, "config.json");
+  const adapters = join(path, "adapter_config.json");
+  if (!fs.existsSync(configFile) && fs.existsSync(adapters)) {
+    const base = (readJson(adapters) as { base_model_name_or_path?: unknown }).base_model_name_or_path;
+    throw new ModelFolderError(
+      `${path}: low-rank adapters, not a model; give their model (${base}) and --adapter ${path}, or merge them: vexil export ${base} --adapter ${path} --folder OUT`,
+    );
+  }
   return {
     path,
     configFile,

@@ -72,6 +72,14 @@ export function openParameters(folder: ModelFolder): { config: ModelConfig; file
   return { config: present(declared, files), files };
 }
 
+/** The dtype that a model's embeddings are stored in; f32 for files that mix dtypes. */
+export function storedDType(folder: ModelFolder): DType {
+  if (folder.activations) return folder.activations;
+  const { config, files } = openParameters(folder);
+  using open = files;
+  return open.where("model.embed_tokens.weight", [config.vocabSize, config.hiddenSize])?.dtype ?? "f32";
+}
+
 /** Every parameter of a model by its name. `device`: a chip that is loaded; nothing is computed on it. */
 export function parameterShapes(config: ModelConfig, device: string): Map<string, readonly number[]> {
   const shapes = new Map<string, readonly number[]>();
@@ -244,7 +252,8 @@ export function rawConfig(model: LanguageModel): Record<string, unknown> {
   const { raw } = model.config;
   const dtype = TORCH_DTYPE[model.model.embedTokens.weight.dtype];
   const named = ["dtype", "torch_dtype"].filter((key) => key in raw);
-  return { ...raw, ...Object.fromEntries(named.map((key) => [key, dtype])) };
+  const keys = named.length > 0 ? named : ["dtype"];
+  return { ...raw, ...Object.fromEntries(keys.map((key) => [key, dtype])) };
 }
 
 /** Saves a model as a Hugging Face folder that `transformers` loads too; of one with adapters, these in PEFT's form. */

@@ -10,6 +10,7 @@ import type { Linear } from "../nn/index.js";
 import { fillUniform } from "../ops/random-kernels.js";
 import { Generator, loadChip, scope } from "../runtime/index.js";
 import { noGrad, tensor, type Tensor } from "../tensor/index.js";
+import { openFolder } from "./folder.js";
 import { createModel, loadModel, saveModel } from "./load.js";
 import { adapterParameters, attachLora, loadAdapter, type LoraOptions } from "./lora.js";
 import { safetensorsChunks } from "./safetensors.js";
@@ -162,13 +163,27 @@ describe("a PEFT folder", () => {
         "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight": [3, 8],
         "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight": [3, 8],
       },
-      /lora_[AB]\.weight" is \[3,8\]/,
+      /lora_B\.weight" is \[3,8\], but the model \(they were made for ORG\/BASE\) and r 3 in adapter_config\.json ask for \[128,3\]$/,
     ],
+    [
+      "another rank",
+      { r: 2 },
+      { "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight": [128, 3] },
+      /lora_B\.weight" is \[128,3\], but .* and r 2 in adapter_config\.json ask for \[128,2\]$/,
+    ],
+    [
+      "half of an adapter",
+      {},
+      { "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight": [128, 3] },
+      /q_proj\.lora_A\.weight" is missing/,
+    ],
+    ["nothing in it", {}, {}, /adapter_model\.safetensors: there are no adapters in it/],
   ])("is refused with %s", (name, config, tensors, message) => {
     const path = join(dir, name);
     mkdirSync(path);
     const all = {
       peft_type: "LORA",
+      base_model_name_or_path: "ORG/BASE",
       r: 3,
       lora_alpha: 6,
       bias: "none",
@@ -188,6 +203,23 @@ describe("a PEFT folder", () => {
       Buffer.concat([...safetensorsChunks(data)].map((c) => Buffer.from(c as Uint8Array))),
     );
     expect(() => base(path)).toThrow(message);
+    expect(() => openFolder(path)).toThrow(
+      /: low-rank adapters, not a model; give their model \(ORG\/BASE\) and --adapter /,
+    );
+  });
+
+  it("is gone on with by the same layers, rank and alpha only", async () => {
+    const path = join(dir, "go-on");
+    await saveModel(path, adapted(), characterTokenizer("01"));
+    const on = (options: Partial<LoraOptions>) => {
+      const model = base();
+      attachLora(model, { ...OPTIONS, ...options }, { base: QWEN3, seed: 1 });
+      return () => loadAdapter(model, path);
+    };
+    expect(on({ rank: 2 })).toThrow(/rank 3 and alpha 6, those to go on with rank 2 and alpha 6/);
+    expect(on({ alpha: 3 })).toThrow(/rank 3 and alpha 6, those to go on with rank 3 and alpha 3/);
+    expect(on({ targets: ["q_proj"] })).toThrow(/v_proj\.lora_A\.weight" belongs to no layer that adapters/);
+    expect(on({ targets: undefined })).toThrow(/_proj\.lora_A\.weight" is missing/);
   });
 
   it("needs a target that is there", () => {

@@ -113,8 +113,15 @@ export async function saveAdapter(path: string, model: LanguageModel): Promise<v
 const isOff = (v: unknown): boolean =>
   v == null || v === false || v === "none" || (typeof v === "object" && Object.keys(v).length === 0);
 
+interface AdapterConfig {
+  readonly scale: number;
+  readonly rank: number;
+  /** The model that they were made for. */
+  readonly base: unknown;
+}
+
 /** What a PEFT folder says of its adapters. @throws ModelFolderError for what is not built */
-function readAdapterConfig(path: string): { readonly scale: number; readonly rank: number } {
+function readAdapterConfig(path: string): AdapterConfig {
   const file = join(path, "adapter_config.json");
   const c = readJson(file) as Record<string, unknown>;
   const { peft_type: type, r, lora_alpha: alpha } = c;
@@ -128,16 +135,27 @@ function readAdapterConfig(path: string): { readonly scale: number; readonly ran
   if (!(Number.isInteger(r) && (r as number) > 0 && typeof alpha === "number"))
     throw new ModelFolderError(`${file}: r ${r} and lora_alpha ${alpha} must be numbers`);
   const rank = r as number;
-  return { rank, scale: alpha / (c["use_rslora"] === true ? Math.sqrt(rank) : rank) };
+  const scale = alpha / (c["use_rslora"] === true ? Math.sqrt(rank) : rank);
+  return { rank, scale, base: c["base_model_name_or_path"] };
 }
 
 /** Reads adapters that a run wrote into those on a model. @throws ModelFolderError when they do not fit */
 export function loadAdapter(model: LanguageModel, path: string): void {
-  readAdapterConfig(path);
-  using weights = new Weights([join(path, "adapter_model.safetensors")]);
+  const written = readAdapterConfig(path);
+  const { rank, scale } = model.lora!.adapters[0]!.shape;
+  if (written.rank !== rank || written.scale !== scale)
+    throw new ModelFolderError(
+      `${path}: its adapters have rank ${written.rank} and alpha ${written.scale * written.rank}, those to go on with rank ${rank} and alpha ${scale * rank}`,
+    );
+  const file = join(path, "adapter_model.safetensors");
+  using weights = new Weights([file]);
+  const parameters = adapterParameters(model);
+  const extra = weights.names.find((name) => !parameters.has(name));
+  if (extra !== undefined)
+    throw new ModelFolderError(`${file}: tensor "${extra}" belongs to no layer that adapters are put on`);
   noGrad(() => {
-    for (const [name, t] of adapterParameters(model)) {
-      const { data, dtype, shape } = weights.read(name, t.shape);
+    for (const [name, t] of parameters) {
+      const { data, dtype, shape } = weights.read(name, t.shape, "the model asks");
       using fresh = fromBytes(data, shape, dtype, t.device);
       t.copy_(fresh);
     }
@@ -149,15 +167,18 @@ export function loadAdapter(model: LanguageModel, path: string): void {
  * @throws ModelFolderError when an adapter has no layer, or another shape than it
  */
 export function mergeAdapter(model: LanguageModel, path: string): void {
-  const { rank, scale } = readAdapterConfig(path);
+  const { rank, scale, base } = readAdapterConfig(path);
   const file = join(path, "adapter_model.safetensors");
   using weights = new Weights([file]);
+  if (weights.names.length === 0) throw new ModelFolderError(`${file}: there are no adapters in it`);
   const left = new Set(weights.names);
+  const made = base === undefined ? "" : ` (they were made for ${base})`;
+  const asks = `the model${made} and r ${rank} in adapter_config.json ask`;
   const { device } = model;
   for (const [stored, { layer }] of linearLayers(model)) {
     const [a, b] = [fileName(stored, "A"), fileName(stored, "B")];
-    if (!left.delete(a)) continue;
-    left.delete(b);
+    const [hasA, hasB] = [left.delete(a), left.delete(b)];
+    if (!hasA && !hasB) continue;
     const { weight } = layer;
     if (!weight)
       throw new ModelFolderError(
@@ -167,7 +188,7 @@ export function mergeAdapter(model: LanguageModel, path: string): void {
     noGrad(() =>
       scope(() => {
         const read = (name: string, shape: readonly number[]) => {
-          const t = weights.read(name, shape);
+          const t = weights.read(name, shape, asks);
           return f32(fromBytes(t.data, t.shape, t.dtype, device));
         };
         const delta = matmul(read(b, [outFeatures, rank]), read(a, [rank, inFeatures]));
@@ -177,8 +198,5 @@ export function mergeAdapter(model: LanguageModel, path: string): void {
   }
   const [unknown] = left;
   if (unknown !== undefined)
-    throw new ModelFolderError(`${file}: tensor "${unknown}" belongs to no linear layer of the model`);
+    throw new ModelFolderError(`${file}: tensor "${unknown}" belongs to no linear layer of the model${made}`);
 }
-
-/** Whether a folder holds adapters and no model. */
-export const isAdapter = (path: string): boolean => fs.existsSync(join(path, "adapter_config.json"));

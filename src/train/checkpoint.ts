@@ -23,6 +23,9 @@ export interface TrainerState {
   /** What decides the data's order; a run goes on with the same. */
   readonly seed: number;
   readonly batch_size: number;
+  /** What it computes in, and whether half weights have f32 copies (only said of these). */
+  readonly dtype?: string;
+  readonly master_weights?: string | undefined;
   /** Where the run stands in the data: sequences there are, and those that were taken, over all epochs. */
   readonly data: { readonly examples: number; readonly taken: number };
   /** The state of the random numbers that operators draw. */
@@ -52,11 +55,12 @@ export function saveCheckpoint(
 export function loadOptimizer(
   folder: string,
   optimizer: AdamW,
-  expected: { seed: number; batch_size: number },
+  expected: { seed: number; batch_size: number; dtype: string; master_weights: string },
 ): TrainerState {
   const state = readJson(join(folder, "trainer_state.json")) as TrainerState;
-  for (const key of ["seed", "batch_size"] as const)
-    if (state[key] !== expected[key])
+  // Checkpoints of before do not say their dtype.
+  for (const key of ["seed", "batch_size", "dtype", "master_weights"] as const)
+    if (state[key] !== undefined && state[key] !== expected[key])
       throw new ConfigError(
         `${folder}: the checkpoint was made with ${key} ${state[key]}, the configuration says ${expected[key]}`,
       );

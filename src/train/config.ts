@@ -16,10 +16,13 @@ export class ConfigError extends Error {
 const count = z.number().int().positive();
 const rate = z.number().min(0).lt(1);
 
+/** What a run may compute in. */
+export const TRAIN_DTYPES = ["f32", "bf16"] as const;
+
 export const trainSchema = z.strictObject({
   model: z
     .strictObject({
-      folder: z.string().optional().describe("a Hugging Face folder to continue from"),
+      folder: z.string().optional().describe("a Hugging Face folder or a GGUF file to continue from"),
       config: z
         .record(z.string(), z.unknown())
         .optional()
@@ -104,9 +107,9 @@ export const trainSchema = z.strictObject({
       "parts that a step's sequences are computed in, to save memory; gradients are the whole batch's",
     ),
   dtype: z
-    .enum(["f32", "bf16"])
+    .enum(TRAIN_DTYPES)
     .optional()
-    .describe("dtype of weights and activations; that of the model's files, or f32, if absent"),
+    .describe("dtype of weights and activations; if absent, bf16 for a model whose files are bf16, else f32"),
   master_weights: z
     .enum(["f32", "none"])
     .default("f32")

@@ -13,7 +13,7 @@ import { checkpointSteps } from "./checkpoint-folders.js";
 import { ConfigError, type TrainConfig } from "./config.js";
 import { estimateMemory, type MemoryEstimate, totalOf } from "./memory-model.js";
 import { learningRate } from "./schedule.js";
-import { type Setup, setUp } from "./setup.js";
+import { modelFiles, runDType, type Setup, setUp } from "./setup.js";
 import { applyGradients, computeGradients } from "./step.js";
 
 /** What a run will take. */
@@ -145,8 +145,7 @@ function refuseTooLarge(
   chip: Chip,
   there: number,
 ): void {
-  // A checkpoint of adapters holds no model.
-  const path = config.lora ? config.model.folder : (checkpoint ?? config.model.folder);
+  const path = modelFiles(config, checkpoint);
   let count = 0;
   if (path === undefined) {
     if (config.model.config === undefined) return;
@@ -162,7 +161,7 @@ function refuseTooLarge(
     for (const shape of parameterShapes(open.config, chip.name).values())
       count += shape.reduce((a, b) => a * b, 1);
   }
-  const least = count * (config.dtype === "bf16" ? 2 : 4);
+  const least = count * DTYPES[runDType(config, checkpoint)].bytes;
   if (least > there)
     throw new ConfigError(
       `the weights alone are ${bytes(least)} (${count.toLocaleString("en")} parameters), and the chip ${chip.name} has ${bytes(there)}`,

@@ -191,13 +191,15 @@ export class Loop {
   }
 
   #state(): TrainerState {
-    const { config, optimizer, batches } = this.#setup;
+    const { config, dtype, optimizer, batches } = this.#setup;
     const { seed, offset } = defaultGenerator.getState();
     return {
       step: this.#step,
       updates: optimizer.steps,
       seed: config.seed,
       batch_size: config.batch_size,
+      dtype,
+      master_weights: dtype === "f32" ? undefined : config.master_weights,
       data: { examples: batches.examples, taken: this.#step * config.batch_size },
       random: { seed: String(seed), offset },
       spikes: this.#spikes?.state,

@@ -1,7 +1,8 @@
 // From a configuration to everything that a run needs, checked: tokenizer, data, chip, model, optimizer. It trains
 // nothing and writes nothing.
 
-import { createModel, loadModel } from "../models/load.js";
+import { createModel, loadModel, storedDType } from "../models/load.js";
+import { openModel } from "../models/open.js";
 import type { TextTokenizer } from "../models/tokenizer.js";
 import "../chips/index.js";
 import { attachLora, loadAdapter } from "../models/lora.js";
@@ -39,6 +40,7 @@ export interface HeldOut {
 /** A run that is ready to start. */
 export interface Setup extends Learner {
   readonly config: TrainConfig;
+  readonly dtype: "f32" | "bf16";
   readonly chip: Chip;
   readonly tokenizer: TextTokenizer;
   readonly batches: Batches;
@@ -69,7 +71,8 @@ export async function setUp(
   const data = readSources(config.data.train, tokenizer, reading);
   const chip = config.chip === undefined ? await autoload() : await loadChip(config.chip);
   const device = chip.name;
-  const model = modelFor(config, checkpoint, tokenizer, device);
+  const dtype = runDType(config, checkpoint);
+  const model = modelFor({ ...config, dtype }, checkpoint, tokenizer, device);
   checkTokens(tokenizer, model.config, data.sequences);
   if (config.mtp) checkAhead(model.predict.length, data.sequences.longest - 1);
   const held =
@@ -82,7 +85,8 @@ export async function setUp(
     weightDecay: config.weight_decay,
     masterWeights: config.master_weights === "f32",
   });
-  const state = checkpoint === undefined ? undefined : loadOptimizer(checkpoint, optimizer, config);
+  const state =
+    checkpoint === undefined ? undefined : loadOptimizer(checkpoint, optimizer, { ...config, dtype });
   const batches = seededBatches(data, { batch_size, accumulate, seed, pad: padOf(tokenizer) });
   const random = new StepRandom(seed);
   const training = (step: number): Training => ({
@@ -90,10 +94,35 @@ export async function setUp(
     recompute: config.recompute,
     generator: random.at(step),
   });
-  return { config, chip, tokenizer, model, optimizer, mtp: config.mtp, batches, training, held, state };
+  return {
+    config,
+    dtype,
+    chip,
+    tokenizer,
+    model,
+    optimizer,
+    mtp: config.mtp,
+    batches,
+    training,
+    held,
+    state,
+  };
 }
 
 const padOf = (tokenizer: TextTokenizer): number => tokenizer.tokenId("<pad>") ?? tokenizer.eosIds[0] ?? 0;
+
+/** The files that a run's model comes from; a checkpoint of adapters holds no model. */
+export const modelFiles = (
+  { lora, model }: TrainConfig,
+  checkpoint: string | undefined,
+): string | undefined => (lora ? model.folder : (checkpoint ?? model.folder));
+
+/** What a run computes in. Halves other than bf16 are made wider: gradients would leave their range. */
+export function runDType(config: TrainConfig, checkpoint: string | undefined): "f32" | "bf16" {
+  const files = modelFiles(config, checkpoint);
+  if (config.dtype) return config.dtype;
+  return files !== undefined && storedDType(openModel(files)) === "bf16" ? "bf16" : "f32";
+}
 
 /** The model that a run starts from: the checkpoint's, a folder's or a new one, with adapters where these are trained. */
 function modelFor(
@@ -103,9 +132,8 @@ function modelFor(
   device: string,
 ): LanguageModel {
   const { lora, dtype, seed, mtp } = config;
-  const { folder: base, config: raw } = config.model;
-  // A checkpoint of adapters holds no model.
-  const from = lora ? base : (checkpoint ?? base);
+  const { config: raw } = config.model;
+  const from = modelFiles(config, checkpoint);
   if (from === undefined) {
     if (lora) throw new ConfigError("lora: adapters belong to a model: give model.folder");
     const ahead = mtp !== undefined;
