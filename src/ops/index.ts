@@ -1,4 +1,7 @@
 // The operator library: importing it declares every operator. One file per family.
+
+import { checkSchemasAtOnce } from "../tensor/operator.js";
+
 export * from "./pointwise.js";
 export * from "./cast.js";
 export * from "./unary.js";
@@ -70,3 +73,5 @@ export * from "./pool.js";
 export * from "./convolution.js";
 export * from "./layouts.js";
 export * from "./random-shapes.js";
+
+checkSchemasAtOnce();

@@ -7,7 +7,7 @@ import { execute } from "./dispatch.js";
 import { executeInto } from "./out.js";
 import type { BackwardContext, InputGradients } from "./node.js";
 import { Replays } from "./replay.js";
-import { camelCase, parseSchema, type Schema } from "./schema.js";
+import { camelCase, parseSchema, type Schema, schemaHead } from "./schema.js";
 import { Tensor } from "./tensor.js";
 
 /** How far along an operator is: whether its name and meaning may still change. */
@@ -107,14 +107,40 @@ export interface OperatorDefinition {
   readonly benchmarks?: () => readonly (readonly unknown[])[];
 }
 
-/** An entry of the table. */
+/** What follows from an operator's schema. */
+class SchemaFacts {
+  readonly schema: Schema;
+  readonly binder: Binder;
+  readonly random: NonNullable<OperatorDefinition["random"]>;
+  readonly tensorArgs: readonly number[];
+  readonly writes: readonly number[];
+  readonly viewOf: number;
+  readonly selfAt: number;
+
+  constructor(def: OperatorDefinition) {
+    const schema = parseSchema(def.schema);
+    this.schema = schema;
+    this.binder = new Binder(schema, def.scalars ?? false);
+    this.random = def.random ?? schema.args.some((a) => a.type.kind === "Generator");
+    const tensors = schema.args.map((arg, i) => ({ arg, i })).filter((x) => x.arg.type.kind === "Tensor");
+    this.tensorArgs = tensors.map((x) => x.i);
+    this.writes = tensors.filter((x) => x.arg.type.mutable).map((x) => x.i);
+    const result = schema.returns[0]?.type;
+    this.viewOf =
+      result?.alias !== undefined && !result.mutable
+        ? (tensors.find((x) => x.arg.type.alias === result.alias)?.i ?? -1)
+        : -1;
+    this.selfAt = schema.args.findIndex((a) => a.name === "self" && a.type.kind === "Tensor" && !a.type.list);
+  }
+}
+
+/** An entry of the table. Its schema is parsed when something of it is first asked for: a program uses few operators. */
 export class OperatorInfo {
   /** `add.Tensor` */
   readonly name: string;
   /** `add` */
   readonly method: string | null;
   readonly functionName: string;
-  readonly schema: Schema;
   readonly stage: Stage;
   readonly summary: string;
   readonly opinfo: readonly OpInfoEntry[];
@@ -122,27 +148,18 @@ export class OperatorInfo {
   readonly gradient: "declared" | "composite" | "none" | "missing";
   readonly run: (...args: unknown[]) => unknown;
   readonly into: OperatorDefinition["into"];
-  readonly binder: Binder;
-  readonly scalars: boolean;
-  readonly random: NonNullable<OperatorDefinition["random"]>;
   readonly samples: OperatorDefinition["samples"];
   readonly benchmarks: OperatorDefinition["benchmarks"];
-  /** Positions of the Tensor and Tensor[] arguments. */
-  readonly tensorArgs: readonly number[];
-  /** Positions of arguments that are written in place. */
-  readonly writes: readonly number[];
-  /** Position of the argument that the result is a view of; -1 if it is none. */
-  readonly viewOf: number;
-  readonly selfAt: number;
   readonly implementations: Implementation[] = [];
   /** The operator's own implementation, which knows the calls that were made before; null if it always runs anew. */
   readonly replays: Replays | null;
 
-  constructor(def: OperatorDefinition) {
-    const schema = parseSchema(def.schema);
-    this.schema = schema;
-    this.name = schema.name;
-    this.functionName = def.name ?? camelCase(schema.base);
+  private parsed: SchemaFacts | undefined;
+
+  constructor(private readonly def: OperatorDefinition) {
+    const { name, base, takesSelf } = schemaHead(def.schema);
+    this.name = name;
+    this.functionName = def.name ?? camelCase(base);
     this.stage = def.stage ?? "beta";
     this.summary = def.summary ?? "";
     this.opinfo = (def.opinfo ?? []).map((x) => (typeof x === "string" ? { op: x } : x));
@@ -160,21 +177,42 @@ export class OperatorInfo {
         `\`${this.name}\` is made of operators that are recorded for gradients: it cannot be replayed`,
       );
     this.replays = def.replay ? new Replays(def.run) : null;
-    this.scalars = def.scalars ?? false;
-    this.random = def.random ?? schema.args.some((a) => a.type.kind === "Generator");
     this.samples = def.samples;
     this.benchmarks = def.benchmarks;
-    this.binder = new Binder(schema, this.scalars);
-    const tensors = schema.args.map((arg, i) => ({ arg, i })).filter((x) => x.arg.type.kind === "Tensor");
-    this.tensorArgs = tensors.map((x) => x.i);
-    this.writes = tensors.filter((x) => x.arg.type.mutable).map((x) => x.i);
-    const result = schema.returns[0]?.type;
-    this.viewOf =
-      result?.alias !== undefined && !result.mutable
-        ? (tensors.find((x) => x.arg.type.alias === result.alias)?.i ?? -1)
-        : -1;
-    this.selfAt = schema.args.findIndex((a) => a.name === "self" && a.type.kind === "Tensor" && !a.type.list);
-    this.method = (def.method ?? this.selfAt >= 0) && this.selfAt >= 0 ? this.functionName : null;
+    this.method = (def.method ?? takesSelf) && takesSelf ? this.functionName : null;
+  }
+
+  private get facts(): SchemaFacts {
+    this.parsed ??= new SchemaFacts(this.def);
+    return this.parsed;
+  }
+  get schema(): Schema {
+    return this.facts.schema;
+  }
+  get binder(): Binder {
+    return this.facts.binder;
+  }
+  get random(): NonNullable<OperatorDefinition["random"]> {
+    return this.facts.random;
+  }
+  get scalars(): boolean {
+    return this.def.scalars ?? false;
+  }
+  /** Positions of the Tensor and Tensor[] arguments. */
+  get tensorArgs(): readonly number[] {
+    return this.facts.tensorArgs;
+  }
+  /** Positions of arguments that are written in place. */
+  get writes(): readonly number[] {
+    return this.facts.writes;
+  }
+  /** Position of the argument that the result is a view of; -1 if it is none. */
+  get viewOf(): number {
+    return this.facts.viewOf;
+  }
+  /** Position of the Tensor called `self`; -1 if there is none. */
+  get selfAt(): number {
+    return this.facts.selfAt;
   }
 }
 
@@ -213,14 +251,14 @@ const methods = new Map<string, OperatorInfo[]>();
  */
 export function operator<F extends (...args: never[]) => unknown>(def: OperatorDefinition): Operator<F> {
   const info = new OperatorInfo(def);
+  if (checkAtOnce) parseSchema(def.schema);
   if (table.has(info.name)) throw new Error(`operator \`${info.name}\` is declared twice`);
   table.set(info.name, info);
-  const { binder } = info;
-  const call = (...args: unknown[]): unknown => execute(info, binder.bind(args));
+  const call = (...args: unknown[]): unknown => execute(info, info.binder.bind(args));
   Object.defineProperty(call, "name", { value: info.functionName });
   Object.defineProperty(call, "info", { value: info });
   Object.defineProperty(call, "out", {
-    value: (out: unknown, ...args: unknown[]): unknown => executeInto(info, binder.bind(args), out),
+    value: (out: unknown, ...args: unknown[]): unknown => executeInto(info, info.binder.bind(args), out),
   });
   callables.set(info.name, call);
   if (info.method !== null) {
@@ -316,14 +354,24 @@ function resolve(infos: readonly OperatorInfo[], args: unknown[]): unknown {
 }
 
 let installed = false;
+let checkAtOnce = false;
+
+/**
+ * Schemas that are declared from now on are parsed at once, so that an author sees a mistake there. The library's own,
+ * which its tests check, have been declared.
+ */
+export function checkSchemasAtOnce(): void {
+  checkAtOnce = true;
+}
 
 function installMethod(name: string): void {
   const infos = methods.get(name)!;
   const own = Object.getOwnPropertyDescriptor(Tensor.prototype, name);
   if (own && !(typeof own.value === "function" && "operators" in own.value)) return;
   const single = infos.length === 1 ? infos[0]! : null;
-  const at = infos[0]!.selfAt;
+  const first = infos[0]!;
   function method(this: Tensor, ...args: unknown[]): unknown {
+    const at = first.selfAt;
     if (at === 0) args.unshift(this);
     else args.splice(at, 0, this);
     return single === null ? resolve(infos, args) : execute(single, single.binder.bind(args));

@@ -230,14 +230,32 @@ export function parseSchema(text: string): Schema {
 /** Parsed once per text: a definition is looked at in more than one place while the table is made. */
 const schemas = new Map<string, Schema>();
 
-function readSchema(text: string): Schema {
-  const r = new Reader(text);
+type SchemaHead = Pick<Schema, "name" | "base" | "overload">;
+
+function readHead(r: Reader): SchemaHead {
   const first = r.match(IDENTIFIER, "an operator name");
   // ATen's own operators go without a namespace; the others say whose they are.
   const namespace = r.take("::") ? `${first}::` : "";
   const base = namespace ? r.match(IDENTIFIER, "an operator name") : first;
   const overload = r.take(".") ? r.match(IDENTIFIER, "an overload name") : "";
   r.expect("(");
+  return { name: namespace + (overload ? `${base}.${overload}` : base), base, overload };
+}
+
+/**
+ * What the table of operators must know of a schema before anybody calls it, without parsing the rest: its names, and
+ * whether it takes one Tensor called `self`. Throws {@link SchemaError} for texts that start otherwise.
+ */
+export function schemaHead(text: string): SchemaHead & { readonly takesSelf: boolean } {
+  const head = readHead(new Reader(text));
+  return { ...head, takesSelf: SELF.test(text.slice(0, text.lastIndexOf("->"))) };
+}
+
+const SELF = /\bTensor(\([^)]*\))?\??\s+self\b/;
+
+function readSchema(text: string): Schema {
+  const r = new Reader(text);
+  const head = readHead(r);
   const args: SchemaArgument[] = [];
   const names = new Set<string>();
   let keywordOnly = false;
@@ -257,7 +275,7 @@ function readSchema(text: string): Schema {
   r.expect("->");
   const returns = parseReturns(r);
   if (!r.done) r.fail("unexpected text");
-  return { name: namespace + (overload ? `${base}.${overload}` : base), base, overload, args, returns, text };
+  return { ...head, args, returns, text };
 }
 
 export function printType(type: SchemaType): string {

@@ -13,7 +13,7 @@ import {
   type OpInfoEntry,
 } from "../../tensor/operator.js";
 import { checkOut } from "../../tensor/out.js";
-import { parseSchema } from "../../tensor/schema.js";
+import { parseSchema, schemaHead } from "../../tensor/schema.js";
 import { Tensor } from "../../tensor/tensor.js";
 import { type Differentiable, liveTensors } from "./gradient.js";
 import type { Input } from "./kernel.js";
@@ -54,15 +54,18 @@ export interface ElementwiseDefinition {
 export function elementwise<F extends (...args: never[]) => unknown>(
   def: ElementwiseDefinition,
 ): Operator<F> {
-  const schema = parseSchema(def.schema);
-  const tensors = schema.args.flatMap((a, i) => (a.type.kind === "Tensor" ? [i] : []));
   const { fn, check } = def;
-  const always = typeof fn === "function" ? undefined : { fn, order: tensors };
-  const choose: (args: readonly Argument[]) => Choice = typeof fn === "function" ? fn : () => always!;
-  const scalars = def.scalars ?? tensors.length > 1;
+  const tensors = new TensorArguments(def.schema);
+  let always: Choice | undefined;
+  const choose: (args: readonly Argument[]) => Choice =
+    typeof fn === "function"
+      ? fn
+      : () => {
+          always ??= { fn, order: tensors.at };
+          return always;
+        };
   const generated = def.derivative === undefined || def.derivative === "generated";
   const common = {
-    scalars,
     stage: "stable" as const,
     ...(def.summary === undefined ? {} : { summary: def.summary }),
     ...(def.method === undefined ? {} : { method: def.method }),
@@ -81,7 +84,11 @@ export function elementwise<F extends (...args: never[]) => unknown>(
     const d = f.kernel.spec.outputs[0]!;
     const device = inputs.find((x) => x instanceof Tensor)?.device ?? out!.device;
     checkOut(
-      { name: schema.name },
+      {
+        get name() {
+          return schemaHead(def.schema).name;
+        },
+      },
       { shape: shapeOf(inputs, f.kernel.name), dtype: d === "promoted" ? dtype : d, device },
       out!,
     );
@@ -91,6 +98,9 @@ export function elementwise<F extends (...args: never[]) => unknown>(
     ...common,
     replay: true,
     schema: def.schema,
+    get scalars() {
+      return def.scalars ?? tensors.at.length > 1;
+    },
     run,
     into,
     derivative: generated ? derivativeOf(choose, tensors, def) : (def.derivative as Derivative),
@@ -99,10 +109,21 @@ export function elementwise<F extends (...args: never[]) => unknown>(
   });
 }
 
+/** Positions of the tensor arguments; the schema is parsed when they are first asked for. */
+class TensorArguments {
+  private list: readonly number[] | undefined;
+  constructor(private readonly schema: string) {}
+
+  get at(): readonly number[] {
+    this.list ??= parseSchema(this.schema).args.flatMap((a, i) => (a.type.kind === "Tensor" ? [i] : []));
+    return this.list;
+  }
+}
+
 /** The form that writes its first argument; a method only. */
 function declareInPlace(
   def: ElementwiseDefinition,
-  tensors: readonly number[],
+  tensors: TensorArguments,
   choose: (args: readonly Argument[]) => Choice,
   common: object,
 ): void {
@@ -120,6 +141,9 @@ function declareInPlace(
   operator({
     ...common,
     schema: inPlaceSchema(def.schema),
+    get scalars() {
+      return def.scalars ?? tensors.at.length > 1;
+    },
     ...(def.name === undefined ? {} : { name: `${def.name}_` }),
     run: (...args: unknown[]): unknown => {
       check?.(args as Argument[]);
@@ -134,7 +158,7 @@ function declareInPlace(
         throw new TypeError(
           `${f.kernel.name}: a result of ${result} cannot be written into a tensor of ${self.dtype}`,
         );
-      before = generated ? oldContents(f, args, inputs, order, tensors) : null;
+      before = generated ? oldContents(f, args, inputs, order, tensors.at) : null;
       f.kernel.into(inputs, [self], dtype);
       return self;
     },
@@ -174,13 +198,13 @@ function pick(args: readonly unknown[], order: readonly number[]): unknown[] {
 /** The generated derivative. `before` gives the old contents of an argument that was written. */
 function derivativeOf(
   choose: (args: readonly Argument[]) => Choice,
-  tensors: readonly number[],
+  tensors: TensorArguments,
   def: ElementwiseDefinition,
   before?: () => Tensor | null,
 ): Derivative {
   const needsOf = (order: readonly number[], needs: readonly boolean[]): boolean[] =>
     order.map((at) => {
-      const k = tensors.indexOf(at);
+      const k = tensors.at.indexOf(at);
       return k >= 0 && needs[k]!;
     });
   return {
@@ -199,7 +223,7 @@ function derivativeOf(
         ctx.saved,
         grads,
       );
-      return tensors.map((at) => {
+      return tensors.at.map((at) => {
         const i = order.indexOf(at);
         return i < 0 ? null : found[i]!;
       });
