@@ -7,7 +7,7 @@ import "../chips/index.js";
 import { AdamW } from "../nn/index.js";
 import { crossEntropy, dequantize } from "../ops/index.js";
 import { loadChip, scope } from "../runtime/index.js";
-import { noGrad, tensor } from "../tensor/index.js";
+import { noGrad, type Tensor, tensor } from "../tensor/index.js";
 import { calibrated } from "./gptq.js";
 import { createModel } from "./load.js";
 import { perplexity } from "./perplexity.js";
@@ -30,12 +30,33 @@ const raw = {
   max_position_embeddings: 64,
   initializer_range: 0.1,
 };
-/** The project's own documentation, a token per letter. */
-const text = fs.readFileSync(join(import.meta.dirname, "../../docs/architecture.md"), "ascii");
+/** A text that stays as it is: the licence, a token per letter. */
+const text = fs.readFileSync(join(import.meta.dirname, "../../LICENSE"), "ascii");
 const ids = [...Buffer.from(text, "ascii")].map((b) => b & 127);
 const heldOut = ids.slice(-1500);
 const seen = ids.slice(0, -1500);
 const piece = (at: number) => seen.slice(at % (seen.length - 66), (at % (seen.length - 66)) + 65);
+
+/**
+ * Some inputs of each matrix become 8 times as small and their weights as large, as in large models: what is computed
+ * stays, but scales must span more.
+ */
+function outliers(parameters: Map<string, Tensor>): void {
+  const readers = {
+    input_layernorm: ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+    post_attention_layernorm: ["mlp.gate_proj", "mlp.up_proj"],
+  };
+  noGrad(() =>
+    scope(() => {
+      for (let layer = 0; layer < raw.num_hidden_layers; layer++)
+        for (const [norm, matrices] of Object.entries(readers)) {
+          const of = (name: string) => parameters.get(`model.layers.${layer}.${name}.weight`)!;
+          of(norm).slice(0, 0, null, 16).div_(8);
+          for (const m of matrices) of(m).slice(1, 0, null, 16).mul_(8);
+        }
+    }),
+  );
+}
 
 it("costs less than rounding to the nearest", async () => {
   const model = createModel(raw, { device, seed: 1 });
@@ -54,6 +75,7 @@ it("costs less than rounding to the nearest", async () => {
       loss.backward();
       adam.step(0.01, 1);
     });
+  outliers(model.namedParameters());
   const trained = new Map(
     [...model.namedParameters()].map(([name, p]) => [name, noGrad(() => p.detach().clone())]),
   );
@@ -91,9 +113,9 @@ it("costs less than rounding to the nearest", async () => {
     return p;
   };
   const [plain, ordered] = [await after(false), await after(true)];
-  expect(nearest / before - 1).toBeGreaterThan(0.005);
-  expect(plain / before - 1).toBeLessThan(0.6 * (nearest / before - 1));
-  expect(ordered / before - 1).toBeLessThan(0.6 * (nearest / before - 1));
+  expect(nearest / before - 1).toBeGreaterThan(0.1);
+  expect(plain / before - 1).toBeLessThan(0.5 * (nearest / before - 1));
+  expect(ordered / before - 1).toBeLessThan(0.5 * (nearest / before - 1));
   const long = { samples: [new Array<number>(65).fill(1)], bits: 4, groupSize: 0 } as const;
   await expect(calibrated(model, chosen, long).next()).rejects.toThrow(
     /65 tokens does not fit the context of 64/,
