@@ -14,69 +14,23 @@ import {
   vexil,
 } from "../../test/built.js";
 import { describeError } from "../cli/errors.js";
+import { lossesOf, tiny, trainHere, writeSums } from "./testing/tiny.js";
 
 afterAll(killLeftovers);
 const folder = temporaryFolder();
-writeFileSync(
-  join(folder, "sums.jsonl"),
-  Array.from({ length: 64 }, (_, i) => {
-    const [a, b] = [i % 8, Math.floor(i / 8)];
-    return `${JSON.stringify({ prompt: `${a}+${b}=`, completion: `${a + b}` })}\n`;
-  }).join(""),
-);
-writeFileSync(
-  join(folder, "held.jsonl"),
-  '{"prompt":"1+1=","completion":"2"}\n{"prompt":"12+1=","completion":"13"}\n',
-);
-
-const base = {
-  model: {
-    config: {
-      model_type: "qwen3",
-      vocab_size: 14,
-      hidden_size: 16,
-      intermediate_size: 32,
-      num_hidden_layers: 1,
-      num_attention_heads: 2,
-      num_key_value_heads: 1,
-      head_dim: 8,
-      max_position_embeddings: 16,
-      tie_word_embeddings: true,
-      initializer_range: 0.1,
-      eos_token_id: 1,
-    },
-  },
-  tokenizer: { characters: "0123456789+=" },
-  data: { train: "sums.jsonl" },
-  steps: 8,
-  batch_size: 16,
-  sequence_length: 8,
-  learning_rate: 0.01,
-  clip_grad_norm: 1,
-  log_every: 1,
-  seed: 3,
-};
+writeSums(folder);
 
 /** Writes a configuration whose output folder has its name, and gives its path. */
 function config(name: string, more: object = {}): string {
   const file = join(folder, `${name}.yaml`);
-  writeFileSync(file, stringify({ ...base, output: name, ...more }));
+  writeFileSync(file, stringify({ ...tiny, output: name, ...more }));
   return file;
 }
 const train = (name: string, more: object = {}, words: string[] = []) =>
   vexil(["train", config(name, more), ...words]);
 /** Trains in this thread; gives the exact losses. */
-async function run(name: string, more: object = {}, resume = false): Promise<number[]> {
-  const { parseConfig, train: start } = await built<typeof import("./index.js")>("train/index.js");
-  const settings = parseConfig({ ...base, chip: "wasm", output: name, ...more }, name, folder);
-  const seen: number[] = [];
-  await start(
-    { config: settings, resume },
-    (event) => event.type === "progress" && seen.push(event.progress.loss),
-    new AbortController().signal,
-  );
-  return seen;
-}
+const run = async (name: string, more: object = {}, resume = false) =>
+  lossesOf(await trainHere(folder, name, more, { resume }));
 /** The losses by step, as the progress lines have them. */
 const losses = (text: string) =>
   new Map([...text.matchAll(/^step (\d+)\/\d+ {2}loss (\S+)/gm)].map((m) => [Number(m[1]), m[2]!]));
@@ -214,18 +168,18 @@ describe("what cannot be trained", () => {
     ["an example too long", { sequence_length: 3 }, /sums\.jsonl:1: \d tokens; sequence_length 3 holds 4/],
     [
       "a vocabulary too small",
-      { model: { config: { ...base.model.config, vocab_size: 13 } } },
+      { model: { config: { ...tiny.model.config, vocab_size: 13 } } },
       /the data have token 13, but the model's vocab_size is 13/,
     ],
     [
       "a context too short",
-      { model: { config: { ...base.model.config, max_position_embeddings: 4 } } },
+      { model: { config: { ...tiny.model.config, max_position_embeddings: 4 } } },
       /sequences of 6 tokens do not fit the model's max_position_embeddings 4/,
     ],
     [
       "an evaluation too long",
       {
-        model: { config: { ...base.model.config, max_position_embeddings: 6 } },
+        model: { config: { ...tiny.model.config, max_position_embeddings: 6 } },
         data: { train: "sums.jsonl", evaluate: "held.jsonl" },
       },
       /held\.jsonl:2: 7 tokens; the model's max_position_embeddings is 6/,
@@ -239,7 +193,7 @@ describe("what cannot be trained", () => {
     ["no tokenizer", { tokenizer: {} }, /tokenizer: give a folder, characters or train/],
     [
       "a wrong model",
-      { model: { config: { ...base.model.config, num_attention_heads: 3, num_key_value_heads: 2 } } },
+      { model: { config: { ...tiny.model.config, num_attention_heads: 3, num_key_value_heads: 2 } } },
       /model\.config: 3 heads are not a multiple of 2 key-value heads/,
     ],
     ["a missing folder", { model: { folder: "gone" } }, /gone: there is no such folder/],
