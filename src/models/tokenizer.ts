@@ -4,6 +4,7 @@
 import { Template } from "@huggingface/jinja";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { missingCharacters } from "./alphabet.js";
+import { addedToken, bpeModel, byteLevel, numbered } from "./tokenizer-json.js";
 
 /** A message of a conversation, as the OpenAI API and chat templates have it. */
 export interface ChatMessage {
@@ -216,38 +217,17 @@ export function characterTokenizer(
   const chars = [...alphabet];
   if (new Set(chars).size !== chars.length || chars.some((c) => c < "!" || c > "~"))
     throw new TokenizerError("the alphabet must be printable ASCII characters, each once");
-  const vocab = Object.fromEntries([pad, eos, ...chars].map((t, i) => [t, i]));
-  const special = (content: string, id: number) => ({
-    id,
-    content,
-    single_word: false,
-    lstrip: false,
-    rstrip: false,
-    normalized: false,
-    special: true,
-  });
   return new TextTokenizer({
     tokenizer: {
       version: "1.0",
       truncation: null,
       padding: null,
-      added_tokens: [special(pad, 0), special(eos, 1)],
+      added_tokens: [addedToken(pad, 0), addedToken(eos, 1)],
       normalizer: null,
-      pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false },
+      pre_tokenizer: byteLevel(false),
       post_processor: null,
-      decoder: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false },
-      model: {
-        type: "BPE",
-        dropout: null,
-        unk_token: null,
-        continuing_subword_prefix: null,
-        end_of_word_suffix: null,
-        fuse_unk: false,
-        byte_fallback: false,
-        ignore_merges: false,
-        vocab,
-        merges: [],
-      },
+      decoder: byteLevel(false),
+      model: bpeModel(numbered([pad, eos, ...chars]), []),
     },
     config: {
       tokenizer_class: "PreTrainedTokenizerFast",

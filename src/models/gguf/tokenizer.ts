@@ -3,6 +3,7 @@
 // Two kinds are read: byte-level BPE ("gpt2") and SentencePiece's BPE with scores ("llama"); the first is written too.
 
 import type { TextTokenizer, TokenizerFiles } from "../tokenizer.js";
+import { addedToken, bpeModel, byteLevel, numbered } from "../tokenizer-json.js";
 import { GgufError, type Typed } from "./format.js";
 import type { Keys } from "./metadata.js";
 
@@ -27,12 +28,6 @@ const SAME: Readonly<Record<string, Cut>> = {
 /** `tokenizer.ggml.token_type` */
 const [NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE] = [1, 2, 3, 4, 5, 6];
 
-const byteLevel = (regex: boolean) => ({
-  type: "ByteLevel",
-  add_prefix_space: false,
-  trim_offsets: true,
-  use_regex: regex,
-});
 const replace = (from: string, to: string) => ({ type: "Replace", pattern: { String: from }, content: to });
 
 /** The files of a tokenizer, from metadata. @throws GgufError naming the key */
@@ -66,17 +61,7 @@ export function tokenizerFiles(keys: Keys): TokenizerFiles {
       padding: null,
       added_tokens: tokens.flatMap((content, id) =>
         types[id] === CONTROL || types[id] === USER || types[id] === UNKNOWN
-          ? [
-              {
-                id,
-                content,
-                single_word: false,
-                lstrip: false,
-                rstrip: false,
-                normalized: false,
-                special: types[id] !== USER,
-              },
-            ]
+          ? [addedToken(content, id, types[id] !== USER)]
           : [],
       ),
       post_processor: addBos && bos !== undefined ? firstToken(bos, tokens.indexOf(bos)) : null,
@@ -108,22 +93,6 @@ const firstToken = (token: string, id: number) => ({
   special_tokens: { [token]: { id: token, ids: [id], tokens: [token] } },
 });
 
-const bpe = (vocab: Record<string, number>, merges: readonly (readonly string[])[], more: object) => ({
-  type: "BPE",
-  dropout: null,
-  unk_token: null,
-  continuing_subword_prefix: null,
-  end_of_word_suffix: null,
-  fuse_unk: false,
-  byte_fallback: false,
-  ignore_merges: false,
-  vocab,
-  merges,
-  ...more,
-});
-
-const numbered = (tokens: readonly string[]) => Object.fromEntries(tokens.map((t, i) => [t, i]));
-
 function byteBpe(keys: Keys, tokens: readonly string[], pre: Cut, fail: (why: string) => never): object {
   const merges =
     keys.list("tokenizer.ggml.merges", "string") ?? fail('key "tokenizer.ggml.merges" is missing');
@@ -142,7 +111,7 @@ function byteBpe(keys: Keys, tokens: readonly string[], pre: Cut, fail: (why: st
           },
     decoder: byteLevel(true),
     // A space within a token is written as another character, so the one between the two parts is the only one.
-    model: bpe(
+    model: bpeModel(
       numbered(tokens),
       merges.map((m) => m.split(" ")),
       { ignore_merges: pre === "llama-bpe" },
@@ -186,7 +155,7 @@ function sentencePieces(
         ...(prefix ? [{ type: "Strip", content: " ", start: 1, stop: 0 }] : []),
       ],
     },
-    model: bpe(
+    model: bpeModel(
       numbered(tokens),
       merges.map((m) => m.parts),
       {

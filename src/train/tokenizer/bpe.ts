@@ -2,6 +2,7 @@
 // an ordinary tokenizer.json, which every library reads.
 
 import { BYTE_CHARACTERS } from "../../models/alphabet.js";
+import { addedToken, bpeModel, byteLevel, numbered } from "../../models/tokenizer-json.js";
 import { TextTokenizer, TokenizerError } from "../../models/tokenizer.js";
 import { Pairs } from "./pairs.js";
 
@@ -94,37 +95,17 @@ function tokenizerFiles(
   specialTokens: readonly string[],
   chatTemplate: string | undefined,
 ): ConstructorParameters<typeof TextTokenizer>[0] {
-  const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
   return {
     tokenizer: {
       version: "1.0",
       truncation: null,
       padding: null,
-      added_tokens: specialTokens.map((content, id) => ({
-        id,
-        content,
-        single_word: false,
-        lstrip: false,
-        rstrip: false,
-        normalized: false,
-        special: true,
-      })),
+      added_tokens: specialTokens.map((t, id) => addedToken(t, id)),
       normalizer: null,
-      pre_tokenizer: byteLevel,
+      pre_tokenizer: byteLevel(true),
       post_processor: null,
-      decoder: byteLevel,
-      model: {
-        type: "BPE",
-        dropout: null,
-        unk_token: null,
-        continuing_subword_prefix: null,
-        end_of_word_suffix: null,
-        fuse_unk: false,
-        byte_fallback: false,
-        ignore_merges: false,
-        vocab: Object.fromEntries(tokens.map((t, i) => [t, i])),
-        merges,
-      },
+      decoder: byteLevel(true),
+      model: bpeModel(numbered(tokens), merges),
     },
     config: {
       tokenizer_class: "PreTrainedTokenizerFast",
