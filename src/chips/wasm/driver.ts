@@ -30,8 +30,8 @@ const OPTIMISE_NANOSECONDS = 1_000_000;
 const OPTIMISE_AT_ONCE_NANOSECONDS = 10_000_000;
 /** Helpers are started once launches that they could have helped with took this long: starting one takes milliseconds. */
 const START_NANOSECONDS = 2_000_000;
-/** A first program that took this long did not spend much of it on being compiled. */
-const LONG_MILLISECONDS = 20;
+/** A first program that took this long spent little of it on being compiled or waiting for a busy machine. */
+const LONG_MILLISECONDS = 100;
 /** A chunk should last at least this, for the shared counter not to matter. */
 const CHUNK_NANOSECONDS = 3_000;
 
