@@ -77,9 +77,38 @@ run_vitest() {
 
 # One conformance run: the closing JSON line must report no failure.
 conformance() {
-  local out="$results/conformance.out"
+  local out="$results/conformance.$BASHPID.out"
   node dist/node/cli/main.js conformance "$@" >"$out" || { tail -n 20 "$out"; return 1; }
   tail -n 1 "$out"
+}
+
+# Runs functions of checks side by side, each with a log and counts of its own: `lanes FUNCTION...`.
+lanes() {
+  local f p q s
+  for f in "$@"; do
+    (
+      passed=0 failed=0 skipped=0
+      "$f"
+      echo "$passed $failed $skipped" >"$results/$f.counts"
+    ) >"$results/$f.log" 2>&1 &
+  done
+  wait
+  for f in "$@"; do
+    cat "$results/$f.log"
+    read -r p q s <"$results/$f.counts" || { p=0 q=1 s=0; echo "FAILED: $f"; }
+    passed=$((passed + p)) failed=$((failed + q)) skipped=$((skipped + s))
+  done
+}
+
+# The models and the oracle sets on one chip, with further arguments for the sets.
+oracles() {
+  local chip="$1" set
+  shift
+  check "models on $chip" conformance models "$oracle/models" --chip "$chip"
+  for set in public half wide; do
+    [ -f "$oracle/opinfo/$set.jsonl" ] || continue
+    check "opinfo $set on $chip" conformance opinfo "$oracle/opinfo/$set" --chip "$chip" "$@"
+  done
 }
 
 finish() {
