@@ -37,18 +37,20 @@ export const category = (d: DType): 0 | 1 | 2 => (d === "bool" ? 0 : DTYPES[d].k
 /** A dtype and all above it. */
 function upwards(d: DType, into = new Set<DType>()): Set<DType> {
   into.add(d);
-  for (const next of ABOVE[d]) upwards(next, into);
+  for (const next of ABOVE[d]) if (!into.has(next)) upwards(next, into);
   return into;
 }
 
+const ALL = Object.keys(ABOVE) as DType[];
+const UPWARDS = new Map(ALL.map((d) => [d, upwards(d)]));
+
 /** The lowest dtype above both: the one from which most leads up. */
 function meet(a: DType, b: DType): DType | undefined {
-  const fromB = upwards(b);
-  const both = [...upwards(a)].filter((d) => fromB.has(d));
-  return both.sort((x, y) => upwards(y).size - upwards(x).size)[0];
+  const [fromA, fromB] = [UPWARDS.get(a)!, UPWARDS.get(b)!];
+  const both = [...fromA].filter((d) => fromB.has(d));
+  return both.sort((x, y) => UPWARDS.get(y)!.size - UPWARDS.get(x)!.size)[0];
 }
 
-const ALL = Object.keys(ABOVE) as DType[];
 const COMMON: Readonly<Record<string, Readonly<Record<string, DType | undefined>>>> = Object.fromEntries(
   ALL.map((a) => [a, Object.fromEntries(ALL.map((b) => [b, meet(a, b)]))]),
 );
