@@ -47,6 +47,9 @@ const floats = (round: (x: string) => string): Rules => ({
   sqrt: (a) => round(`Math.sqrt(${a})`),
   min: (a, b) => `Math.min(${a},${b})`,
   max: (a, b) => `Math.max(${a},${b})`,
+  // The first operand where one is NaN.
+  pmin: (a, b) => `${b}<${a}?${b}:${a}`,
+  pmax: (a, b) => `${a}<${b}?${b}:${a}`,
   floor: (a) => `Math.floor(${a})`,
   ceil: (a) => `Math.ceil(${a})`,
   trunc: (a) => `Math.trunc(${a})`,
