@@ -119,7 +119,7 @@ export const diagonalScatter: Operator<
  * A copy of `self` with `src` at the elements of a strided layout, counted in the row-major copy.
  *
  * PyTorch's samples are left out: its gradient of `self` is the incoming one where `src` replaced elements and 0
- * elsewhere, which is the wrong way round (finite differences agree with ours).
+ * elsewhere, which is the wrong way round: what was replaced has no part in the result.
  */
 export const asStridedScatter: Operator<
   (
