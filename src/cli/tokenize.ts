@@ -42,7 +42,7 @@ export const spec: CommandSpec<typeof flags.shape> = {
     }
     renameSync(temporary, out!);
     console.error(
-      `wrote ${out}: ${writer.count.toLocaleString("en")} tokens of ${documents.toLocaleString("en")} documents`,
+      `wrote ${out}: ${writer.count.toLocaleString("en")} tokens of ${documents.toLocaleString("en")} ${documents === 1 ? "document" : "documents"}`,
     );
   },
 };

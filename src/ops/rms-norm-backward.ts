@@ -94,7 +94,7 @@ const backwardOnce = kernel(
 const [ONCE, ONCE_ALL] = [4096, 2048];
 
 /**
- * The gradients of `x` and of the weight `[cols]`, which is a sum for nobody where there is none.
+ * The gradients of `x` and of the weight, `[cols]`; where there is no weight, the second is unspecified.
  *
  * @param through an addition to the gradient of `x`, of its shape
  */

@@ -42,7 +42,7 @@ describe("a loss that is no number", () => {
 
 describe("early stopping", () => {
   it("ends after so many evaluations that are no better, and names the best, which stays", async () => {
-    const events = await trainHere(folder, "enough", {
+    const settings = {
       steps: 60,
       // Nothing but noise is learned from here on.
       learning_rate: 0.3,
@@ -50,7 +50,8 @@ describe("early stopping", () => {
       data: { train: "sums.jsonl", evaluate: "held.jsonl" },
       evaluate_every: 2,
       early_stopping: { patience: 3, min_delta: 0.001 },
-    });
+    };
+    const events = await trainHere(folder, "enough", settings);
     const seen = events.flatMap((e) =>
       e.type === "evaluated" ? [[e.step, e.evaluation.loss] as const] : [],
     );
@@ -73,19 +74,7 @@ describe("early stopping", () => {
     ).toEqual([`checkpoint-${best[0]}`, `checkpoint-${end.step}`].sort());
     expect(faultOf(end.best!.folder)).toBeUndefined();
     // Going on with it, there is nothing to wait for.
-    const again = await trainHere(
-      folder,
-      "enough",
-      {
-        steps: 60,
-        learning_rate: 0.3,
-        schedule: "constant",
-        data: { train: "sums.jsonl", evaluate: "held.jsonl" },
-        evaluate_every: 2,
-        early_stopping: { patience: 3, min_delta: 0.001 },
-      },
-      { resume: true },
-    );
+    const again = await trainHere(folder, "enough", settings, { resume: true });
     expect(lossesOf(again)).toEqual([]);
     expect(again.at(-1)).toEqual(end);
   });
