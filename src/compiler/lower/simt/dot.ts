@@ -76,7 +76,7 @@ export function emitDot(unit: Unit, op: Op): void {
           loadRun(e, d, atA, row * pitch + u * bytes, n).map(widen),
         ),
       );
-    const wide = neighbours(acc, ACCESS / bytes);
+    const wide = neighbours(acc, Math.min(n, ACCESS / bytes));
     for (let u = 0; u < unroll; u++) {
       const right = new Map<number, Operand>();
       for (const col of new Set(cols)) {
@@ -100,7 +100,7 @@ export function emitDot(unit: Unit, op: Op): void {
 const pieces = (n: number, most: number): [number, number][] =>
   Array.from({ length: n / most }, (_, i) => [i * most, most]);
 
-/** How many columns from a multiple of that on one thread holds side by side. */
+/** How many columns, of a result with at least `most`, one thread holds side by side from a multiple of that on. */
 function neighbours(acc: Layout, most: number): number {
   let n = 1;
   while (n < most && acc.registers[Math.log2(n)] === n) n *= 2;

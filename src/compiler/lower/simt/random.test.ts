@@ -18,4 +18,6 @@ describe("random programs", () => {
       { numRuns: 30 },
     );
   });
+  // A product of one column: a thread's next register holds another row, not a neighbouring column.
+  it("a product of one column", () => checkRandom(2, 14, true, expectSame));
 });
