@@ -5,9 +5,10 @@
 
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { beforeEach } from "vitest";
 import { builtinChips } from "../src/chips/index.js";
 import type { ChipEntry } from "../src/runtime/driver.js";
-import { registerChip } from "../src/runtime/registry.js";
+import { loadChip, registerChip } from "../src/runtime/registry.js";
 
 export interface TestedChip {
   readonly name: string;
@@ -43,3 +44,20 @@ export const testedChips: readonly TestedChip[] = await Promise.all(
     return { name, missing, title: missing === undefined ? name : `${name} (missing: ${missing})` };
   }),
 );
+
+const FEW = 4;
+const EVERY = 4;
+
+/**
+ * Called inside a chip's suite: where the chip's compiler is a program of its own, which takes a tenth of a second or more for
+ * each kernel, `npm test` runs the first few of the suite's tests and then every fourth. `VEXIL_TEST_ALL=1` runs all.
+ */
+export function shorten(chip: string): void {
+  if (process.env["VEXIL_TEST_ALL"]) return;
+  let n = 0;
+  beforeEach(async ({ skip }) => {
+    const i = n++;
+    const slow = (await loadChip(chip)).target.compileAsync !== undefined;
+    if (slow && i >= FEW && i % EVERY !== 0) skip("left out of the short run; VEXIL_TEST_ALL=1 runs it");
+  });
+}

@@ -9,7 +9,7 @@ import { checkSamples } from "../src/cli/conformance-opinfo.js";
 import { EXCEPTIONS } from "../src/cli/opinfo/exceptions.js";
 import { caseName, readSampleSet } from "../src/cli/opinfo/read.js";
 import { operators } from "../src/tensor/index.js";
-import { testedChips } from "./chips.js";
+import { shorten, testedChips } from "./chips.js";
 
 const set = readSampleSet(fileURLToPath(new URL("./fixtures/opinfo/sample", import.meta.url)));
 const claimed = new Set(
@@ -21,6 +21,7 @@ const names = [...new Set(set.cases.map(caseName))].filter((name) => claimed.has
 
 for (const chip of testedChips)
   describe.skipIf(chip.missing !== undefined)(chip.title, () => {
+    shorten(chip.name);
     it.each(names)("%s", async (name) => {
       const cases = set.cases.filter((c) => caseName(c) === name);
       const report = await checkSamples(set, cases, { chip: chip.name });

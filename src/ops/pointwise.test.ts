@@ -3,7 +3,7 @@
 
 import { beforeAll, describe, expect, it } from "vitest";
 import "../chips/index.js";
-import { testedChips } from "../../test/chips.js";
+import { shorten, testedChips } from "../../test/chips.js";
 import { setDefaultChip } from "../runtime/index.js";
 import { empty, grad, type Tensor, tensor } from "../tensor/index.js";
 import "./index.js";
@@ -29,6 +29,7 @@ const plus = pointwise((_tl, x, y) => x + 2 * y, { name: "plus_twice" });
 for (const { name, title, missing } of testedChips)
   describe.skipIf(missing !== undefined)(title, () => {
     beforeAll(() => setDefaultChip(name));
+    shorten(name);
 
     it.each<[string, () => readonly [Tensor, Tensor]]>([
       ["contiguous", () => [range([3, 70]), range([3, 70])]],

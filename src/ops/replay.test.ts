@@ -3,7 +3,7 @@
 
 import { beforeAll, describe, expect, it } from "vitest";
 import "../chips/index.js";
-import { testedChips } from "../../test/chips.js";
+import { shorten, testedChips } from "../../test/chips.js";
 import { setDefaultChip } from "../runtime/index.js";
 import { callOperator, operators, type Tensor, tensor, withInterceptor } from "../tensor/index.js";
 import "./index.js";
@@ -57,6 +57,7 @@ const bytesOf = async (x: unknown): Promise<number[][]> =>
 for (const { name: chip, title, missing } of testedChips)
   describe.skipIf(missing !== undefined)(title, () => {
     beforeAll(() => setDefaultChip(chip));
+    shorten(chip);
 
     it.each(CALLS)("%s", async (name, make) => {
       expect(operators().get(name)!.replays).not.toBeNull();

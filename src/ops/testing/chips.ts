@@ -2,15 +2,16 @@
 
 import { beforeAll, describe } from "vitest";
 import "../../chips/index.js";
-import { testedChips } from "../../../test/chips.js";
+import { shorten, testedChips } from "../../../test/chips.js";
 import { setDefaultChip } from "../../runtime/index.js";
 import { type Tensor, tensor } from "../../tensor/index.js";
 
-/** Declares the suite once for each chip; what is missing here is skipped, and its name says why. */
+/** Declares the suite once for each chip, shortened where compiling takes long; what is missing here is skipped, and its name says why. */
 export async function onEachChip(suite: (chip: string) => void): Promise<void> {
   for (const { name, title, missing } of testedChips)
     describe.skipIf(missing !== undefined)(title, () => {
       beforeAll(() => setDefaultChip(name));
+      shorten(name);
       suite(name);
     });
 }
