@@ -2,7 +2,7 @@
 // the work sets in: blocks, windows, masks, caps, packed sequences, dropout, parts of the keys.
 
 import { expect, it } from "vitest";
-import { Generator } from "../../runtime/index.js";
+import { Generator, memoryStats } from "../../runtime/index.js";
 import { grad, type Tensor, tensor } from "../../tensor/index.js";
 import "../index.js";
 import { distance, noise, numbers, onEachChip } from "../testing/chips.js";
@@ -246,6 +246,24 @@ await onEachChip((chip) => {
     };
     const [one, two] = [run(), run(0)];
     for (const [i, g] of one.entries()) expect(await distance(g, two[i]!)).toBeLessThan(2e-6);
+  });
+
+  it("leaves no memory behind once its results are disposed of", () => {
+    const S = small ? 9 : 40;
+    const [q, k, v] = leaves(heads(1, 2, S, 8, 1), heads(1, 2, S, 8, 2), heads(1, 2, S, 8, 3)) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
+    const before = memoryStats(q.chip).count;
+    flashAttention(q.detach(), k.detach(), v.detach()).dispose();
+    expect(memoryStats(q.chip).count).toBe(before);
+    const out = flashAttention(q, k, v);
+    const held = memoryStats(q.chip).count;
+    const w = noise(out.shape, 9);
+    const kept = memoryStats(q.chip).count - held;
+    for (const g of grad([out], [q, k, v], [w], { retainGraph: true })) g?.dispose();
+    expect(memoryStats(q.chip).count - held).toBe(kept);
   });
 
   it("names what does not fit", () => {

@@ -7,6 +7,7 @@ import {
   callOperator,
   empty,
   emptyLike,
+  emptyStrided,
   type Operator,
   operator,
   showShape,
@@ -41,7 +42,9 @@ export const stridesOf = (t: Tensor): Strides =>
 export function emptyHeads(like: Tensor, size: number): Tensor {
   if (like.ndim === 3) return emptyLike(like, { shape: [like.shape[0]!, like.shape[1]!, size] });
   const [B, H, S] = like.shape as [number, number, number];
-  return emptyLike(like, { shape: [B, S, H, size] }).transpose(1, 2);
+  // Not a transposed view: who disposes of the result frees its memory.
+  const strides = [S * H * size, size, H * size, 1];
+  return emptyStrided([B, H, S, size], strides, { dtype: like.dtype, device: like.device });
 }
 
 /** The logarithms of the softmax's sums: `[batch, heads, tokens]`, or `[heads, tokens]` of packed sequences. */
@@ -236,10 +239,12 @@ export function runFused(
     p > 0
       ? (o.generator ?? defaultGenerator).take(batch * q.shape[1]! * maxQ * maxK)
       : { seedLow: 0, seedHigh: 0, offset: 0 };
-  return kernels(
+  const [y, lse] = kernels(
     q, k, v, o.mask ?? null, o.starts?.[0] ?? null, o.starts?.[1] ?? null, maxQ, maxK, o.window, o.offset,
     o.scale ?? 1 / Math.sqrt(q.shape.at(-1)!), o.softcap ?? 0, p, draw.seedLow, draw.seedHigh, draw.offset,
-  )[0]; // biome-ignore format: one line per group
+  ); // biome-ignore format: one line per group
+  if (y.gradNode === null) lse.dispose(); // only gradients need it
+  return y;
 }
 
 /**

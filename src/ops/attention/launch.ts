@@ -157,6 +157,8 @@ export function launchForward(
     ...args, o: some, lse: logs, ob, oh, ot, oc: some.strides[0]!, lc: logs.strides[0]!, SPLIT: SPLIT_KEYS,
   }); // biome-ignore format: one line per group
   joinParts(some, logs, o, lse, packed);
+  some.dispose();
+  logs.dispose();
 }
 
 /** Copies of the queries' gradients that are made so that all threads have work; beyond, two passes are cheaper. */
@@ -233,12 +235,13 @@ export function launchBackward(
       BN: keys,
     });
   }
-  if (onePass && !direct)
-    callOperator(
-      "copy_",
-      out.dq,
-      chunks === 1 ? part.select(0, 0) : callOperator("sum.dim_IntList", part, [0], false),
-    );
+  delta.dispose();
+  if (!onePass || direct) return;
+  const whole =
+    chunks === 1 ? part.select(0, 0) : (callOperator("sum.dim_IntList", part, [0], false) as Tensor);
+  callOperator("copy_", out.dq, whole);
+  part.dispose();
+  whole.dispose();
 }
 
 const partStrides = (t: Tensor, packed: boolean): Strides =>

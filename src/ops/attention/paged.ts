@@ -122,6 +122,7 @@ export const pagedAttention: Operator<
       lse,
       strides,
     );
+    lse.dispose();
     return o;
   },
   derivative: "none",
