@@ -47,6 +47,7 @@ const QUESTIONS: Readonly<Record<string, string>> = {
   fma: "defined __FMA__ || defined __aarch64__ || (defined __riscv && defined __riscv_flen && __riscv_flen >= 64)",
   f16c: "defined __F16C__",
   neon: "defined __aarch64__",
+  sve: "defined __ARM_FEATURE_SVE",
   rvv: "defined __riscv_vector",
   riscv: "defined __riscv",
   float16: "defined __FLT16_MAX__",
@@ -54,7 +55,7 @@ const QUESTIONS: Readonly<Record<string, string>> = {
   elementwise:
     "__has_builtin(__builtin_elementwise_fma) && __has_builtin(__builtin_elementwise_sqrt) && __has_builtin(__builtin_elementwise_roundeven)",
 };
-const PROBE_VERSION = 2;
+const PROBE_VERSION = 3;
 
 /** What keeps the compiler from wider vectors than the user allows (`VEXIL_VECTORS`, in bits), on x86. */
 const NARROWER: Readonly<Record<string, readonly string[]>> = {
@@ -65,7 +66,8 @@ const NARROWER: Readonly<Record<string, readonly string[]>> = {
 
 /**
  * Flags for the widest vectors that kernels may use: `VEXIL_VECTORS` is 128, 256 or 512 bits. Without it they use what the
- * machine has. It serves tests, and machines that slow down under wide vectors; elsewhere than on x86 it changes nothing.
+ * machine has. It serves tests, and machines that slow down under wide vectors. Elsewhere than on x86 only 128 does anything: it
+ * keeps SVE out.
  */
 function vectorFlags(): readonly string[] {
   const wanted = env("VEXIL_VECTORS");
@@ -85,17 +87,25 @@ const probeText = (): string =>
     "version __clang_major__ __clang_minor__ __clang_patchlevel__",
     "#endif",
     ...Object.entries(QUESTIONS).map(([name, condition]) => `#if ${condition}\nyes_${name}\n#endif`),
+    // Vectors whose length the instruction set leaves open, where the flags say how long they are, or are at least.
+    "#if defined __ARM_FEATURE_SVE_BITS && __ARM_FEATURE_SVE_BITS > 0",
+    "bits __ARM_FEATURE_SVE_BITS",
+    "#elif defined __riscv_v_min_vlen",
+    "bits __riscv_v_min_vlen",
+    "#endif",
     "",
   ].join("\n");
 
 interface Answers {
   readonly version: readonly string[];
   readonly yes: readonly string[];
+  /** Bits of a vector of SVE or RVV; 0 without them. */
+  readonly bits: number;
   readonly machine: readonly string[];
 }
 
 /** Features from the compiler's answers. */
-function featuresOf(yes: ReadonlySet<string>): Features {
+function featuresOf(yes: ReadonlySet<string>, bits: number): Features {
   const clang = yes.has("clang");
   const gccX86 = yes.has("avx2") && !clang && yes.has("fma");
   const wide = yes.has("avx512");
@@ -103,7 +113,7 @@ function featuresOf(yes: ReadonlySet<string>): Features {
   const nativeHalf = yes.has("float16") && (yes.has("neon") || (clang && yes.has("f16c")));
   return {
     clang,
-    vectorBytes: wide ? 64 : yes.has("avx2") ? 32 : 16,
+    vectorBytes: wide || bits >= 512 ? 64 : yes.has("avx2") || bits >= 256 ? 32 : 16,
     vectorRegisters: wide || yes.has("neon") || yes.has("rvv") ? 32 : 16,
     x86: gccX86,
     x86wide: gccX86 && wide,
@@ -119,6 +129,7 @@ const UNITS: readonly (readonly [string, string])[] = [
   ["avx512", "AVX-512"],
   ["avx2", "AVX2"],
   ["neon", "NEON"],
+  ["sve", "SVE"],
   ["rvv", "RVV"],
   ["fma", "FMA"],
   ["f16c", "F16C"],
@@ -209,7 +220,7 @@ function describe(c: Candidate, a: Answers): Compiler {
     ...c,
     version: `${yes.has("clang") ? "clang" : "gcc"} ${a.version.join(".")}`,
     machine: a.machine,
-    features: featuresOf(yes),
+    features: featuresOf(yes, a.bits),
     units: UNITS.filter(([name]) => yes.has(name))
       .map(([, text]) => text)
       .join(", "),
@@ -237,22 +248,48 @@ function ask(c: Candidate, narrow: readonly string[]): Answers {
     // Not asked yet, or damaged.
   }
   let why = "";
-  for (const own of [["-march=native"], ["-mcpu=native"], []]) {
-    const machine = [...own, ...narrow];
-    const run = spawn(c, ["-E", "-P", ...machine, "-x", "c", "-"], probeText());
-    if (run.failed) {
-      why ||= run.output;
+  for (const own of [["-march=native"], ["-mcpu=native"], ...riscvVectors(), []]) {
+    const { answers, failed } = put(c, [...own, ...narrow]);
+    if (!answers) {
+      why ||= failed;
       continue;
     }
-    const lines = run.output.split("\n").map((l) => l.trim());
-    const version = lines.filter((l) => l.startsWith("version ")).at(-1);
-    if (!version || !/^version( \d+){3}$/.test(version)) throw new Error("is not GCC or Clang");
-    const yes = lines.filter((l) => l.startsWith("yes_")).map((l) => l.slice(4));
-    const answers: Answers = { version: version.split(" ").slice(1), yes, machine };
-    writeAtomic(file, JSON.stringify(answers));
-    return answers;
+    const known = answers.yes.includes("sve") && answers.bits === 0 ? withLength(c, answers) : answers;
+    writeAtomic(file, JSON.stringify(known));
+    return known;
   }
   throw new Error(why);
+}
+
+/** Puts the questions under the given flags. */
+function put(c: Candidate, machine: readonly string[]): { answers?: Answers; failed: string } {
+  const run = spawn(c, ["-E", "-P", ...machine, "-x", "c", "-"], probeText());
+  if (run.failed) return { failed: run.output };
+  const lines = run.output.split("\n").map((l) => l.trim());
+  const version = lines.filter((l) => l.startsWith("version ")).at(-1);
+  if (!version || !/^version( \d+){3}$/.test(version)) throw new Error("is not GCC or Clang");
+  const yes = lines.filter((l) => l.startsWith("yes_")).map((l) => l.slice(4));
+  const bits = Number(lines.find((l) => l.startsWith("bits "))?.slice(5) ?? 0);
+  return { answers: { version: version.split(" ").slice(1), yes, bits, machine }, failed: "" };
+}
+
+/** The answers with SVE's length fixed at this machine's; as they are where NEON is as long, or the length has no register kind. */
+function withLength(c: Candidate, a: Answers): Answers {
+  if (env("VEXIL_VECTORS") === "128") return a;
+  let bytes = 0;
+  try {
+    bytes = Number(builtin("node:fs")!.readFileSync("/proc/sys/abi/sve_default_vector_length", "utf8"));
+  } catch {
+    // Not Linux, or no such processor.
+  }
+  if (bytes !== 32 && bytes !== 64) return a;
+  return put(c, [...a.machine, `-msve-vector-bits=${8 * bytes}`]).answers ?? a;
+}
+
+/** RISC-V compilers do not all know `native`: vectors where Linux says that the processor has them. */
+function riscvVectors(): readonly string[][] {
+  const isa = /isa[^:]*: *rv64([a-z]*)/.exec(processorIdentity())?.[1];
+  return isa?.includes("v") ? [["-march=rv64gcv"]] : [];
 }
 
 function spawn(c: Candidate, args: readonly string[], input: string): { failed: boolean; output: string } {
@@ -286,6 +323,8 @@ export function libraryFlags(c: Compiler, kernel: boolean): string[] {
     // The text is already vectorised and unrolled. On a softmax and a matrix product GCC at -O1 with -fgcse makes code
     // as fast as at -O2 and takes 0.7 of the time.
     ...(kernel && gcc ? ["-O1", "-fgcse"] : ["-O2"]),
+    // Without it GCC at -O1 does not contract.
+    ...(kernel && gcc && c.features.fma === "contract" ? ["-fexpensive-optimizations"] : []),
     // Vectors wider than the machine only pass between inlined functions.
     "-Wno-psabi",
     ...c.machine,

@@ -21,10 +21,11 @@ import {
 import { type OwnedBuffer, OwnedBuffers } from "../../runtime/owned-buffers.js";
 import { Reports } from "../../runtime/reports.js";
 import type { KernelMeta } from "./driver.js";
+import type { Compiler } from "./compiler.js";
 import { libraryFile } from "./files.js";
 import { capabilities } from "./index.js";
 import { CpuTarget } from "./target.js";
-import { crossCompiler, emulated, type Processor, processorOf } from "./testing-emulated.js";
+import { crossCompiler, crossProgram, emulated, type Processor, processorOf } from "./testing-emulated.js";
 import { bytesOf } from "./unit.js";
 
 const [ALLOC, FREE, WRITE, READ, COPY, LOAD, LAUNCH] = [1, 2, 3, 4, 5, 6, 7] as const;
@@ -85,18 +86,16 @@ class Host {
 
   constructor(
     private readonly processor: Processor,
-    compiler: string,
+    compiler: Compiler,
   ) {
     const program = join(this.folder, "host");
-    const args = ["-O1", "-Wall", "-Werror", "-o", program, "-x", "c", "-", "-ldl"];
-    const made = spawnSync(compiler, args, { input: HOST_C, encoding: "utf8" });
-    if (made.status !== 0) throw new Error(`the emulated host does not compile: ${made.stderr}`);
+    crossProgram(compiler, program, HOST_C);
     const [to, from] = ["to", "from"].map((name) => join(this.folder, name)) as [string, string];
     if (spawnSync("mkfifo", [to, from]).status !== 0) throw new Error("mkfifo does not make pipes");
-    const { emulator, triple } = processor;
+    const { emulator, triple, cpu } = processor;
     // The shell opens the pipes first, so that a program that does not start closes them.
-    const script = `exec "$0" -L "$1" "$2" <"$3" >"$4"`;
-    this.child = spawn("sh", ["-c", script, emulator, `/usr/${triple}`, program, to, from], {
+    const script = `exec "$0" -cpu "$1" -L "$2" "$3" <"$4" >"$5"`;
+    this.child = spawn("sh", ["-c", script, emulator, cpu, `/usr/${triple}`, program, to, from], {
       stdio: ["ignore", "ignore", "inherit"],
     });
     this.child.unref();
@@ -266,7 +265,7 @@ class EmulatedDriver implements Driver {
   }
 }
 
-/** The chip's kernels on a foreign processor (`arm64`, `riscv64`), as a chip of that name. */
+/** The chip's kernels on a foreign processor (`arm64`, `riscv64-rvv` ...), as a chip of that name. */
 export function emulatedEntry(name: string): ChipEntry {
   const { missing } = emulated.find((e) => e.name === name)!;
   return {
@@ -283,7 +282,7 @@ export function emulatedEntry(name: string): ChipEntry {
       return {
         name,
         target: new CpuTarget(compiler),
-        driver: new EmulatedDriver(name, new Host(processorOf(name), compiler.path)),
+        driver: new EmulatedDriver(name, new Host(processorOf(name), compiler)),
         capabilities: capabilities(1),
         description: `emulated, ${compiler.version}`,
       };

@@ -48,18 +48,42 @@ export interface Emulated {
   readonly missing: string | undefined;
 }
 
-const PROCESSORS = [
-  { name: "arm64", triple: "aarch64-linux-gnu", emulator: "qemu-aarch64" },
-  { name: "riscv64", triple: "riscv64-linux-gnu", emulator: "qemu-riscv64" },
-] as const;
+export interface Processor {
+  readonly name: string;
+  readonly triple: string;
+  readonly emulator: string;
+  /** The compiler, with the flags that choose vectors of 256 bits. */
+  readonly compiler: string;
+  /** What the emulator is told of the processor. */
+  readonly cpu: string;
+}
 
-export type Processor = (typeof PROCESSORS)[number];
+const [ARM, RISCV] = ["aarch64-linux-gnu", "riscv64-linux-gnu"];
+const PROCESSORS: readonly Processor[] = [
+  { name: "arm64", triple: ARM, emulator: "qemu-aarch64", compiler: `${ARM}-gcc`, cpu: "max" },
+  {
+    name: "arm64-sve",
+    triple: ARM,
+    emulator: "qemu-aarch64",
+    compiler: `${ARM}-gcc -march=armv8.2-a+sve -msve-vector-bits=256`,
+    cpu: "max,sve256=on,sve-default-vector-length=32",
+  },
+  { name: "riscv64", triple: RISCV, emulator: "qemu-riscv64", compiler: `${RISCV}-gcc`, cpu: "rv64" },
+  {
+    name: "riscv64-rvv",
+    triple: RISCV,
+    emulator: "qemu-riscv64",
+    compiler: `clang-16 --target=${RISCV} -march=rv64gcv_zvl256b`,
+    cpu: "rv64,v=true,vlen=256,vext_spec=v1.0",
+  },
+];
+
 export const processorOf = (name: string): Processor => PROCESSORS.find((p) => p.name === name)!;
 
 /** The cross compiler of a processor, as the chip describes its own. */
 export function crossCompiler(name: string): Compiler {
   const before = process.env["VEXIL_CC"];
-  process.env["VEXIL_CC"] = `${processorOf(name).triple}-gcc`;
+  process.env["VEXIL_CC"] = processorOf(name).compiler;
   try {
     return openCompiler();
   } finally {
@@ -71,14 +95,22 @@ export function crossCompiler(name: string): Compiler {
 const has = (command: string): boolean => spawnSync(command, ["--version"]).status === 0;
 
 /** The foreign processors, and what each needs. */
-export const emulated: readonly Emulated[] = PROCESSORS.map(({ name, triple, emulator }) => {
+export const emulated: readonly Emulated[] = PROCESSORS.map(({ name, triple, compiler, emulator }) => {
+  const command = compiler.split(" ")[0]!;
   const missing = [
-    ...(has(`${triple}-gcc`) ? [] : [`${triple}-gcc`]),
+    ...(has(command) ? [] : [command]),
     ...(existsSync(`/usr/${triple}/lib`) ? [] : [`the C library in /usr/${triple}`]),
     ...(has(emulator) ? [] : [emulator]),
   ];
   return { name, missing: missing.join(", ") || undefined };
 });
+
+/** Compiles a whole program for a foreign processor. */
+export function crossProgram(c: Compiler, path: string, text: string): void {
+  const args = [...c.prefix, "-O1", "-Wall", "-Werror", "-o", path, "-x", "c", "-", "-ldl"];
+  const made = spawnSync(c.path, args, { input: text, encoding: "utf8" });
+  if (made.status !== 0) throw new Error(`${path} does not compile: ${made.stderr}`);
+}
 
 /** A foreign processor; `close` removes its files. */
 export class Emulator {
@@ -89,9 +121,7 @@ export class Emulator {
   constructor(name: string) {
     this.processor = processorOf(name);
     this.compiler = crossCompiler(name);
-    const args = ["-O1", "-Wall", "-Werror", "-o", join(this.folder, "run"), "-x", "c", "-", "-ldl"];
-    const made = spawnSync(this.compiler.path, args, { input: RUNNER_C, encoding: "utf8" });
-    if (made.status !== 0) throw new Error(`the runner does not compile: ${made.stderr}`);
+    crossProgram(this.compiler, join(this.folder, "run"), RUNNER_C);
   }
 
   /** Runs a kernel; the buffers among `args` get what it writes. */
@@ -117,8 +147,8 @@ export class Emulator {
     const buffers = args.filter((a) => a instanceof Uint8Array);
     const file = join(this.folder, "launch");
     writeFileSync(file, Buffer.concat([new Uint8Array(head.buffer), ...buffers]));
-    const { emulator, triple } = this.processor;
-    const done = spawnSync(emulator, ["-L", `/usr/${triple}`, join(this.folder, "run"), library, file], { encoding: "utf8" }); // biome-ignore format: one line
+    const { emulator, triple, cpu } = this.processor;
+    const done = spawnSync(emulator, ["-cpu", cpu, "-L", `/usr/${triple}`, join(this.folder, "run"), library, file], { encoding: "utf8" }); // biome-ignore format: one line
     if (done.status !== 0) throw new Error(`${form.name} on ${this.processor.name}: ${done.stderr || done.signal || done.status}`); // biome-ignore format: one line
     const after = readFileSync(file);
     let at = head.byteLength;
