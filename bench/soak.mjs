@@ -84,7 +84,8 @@ process.on("exit", () => {
 
 /** The server's own figures, by name. */
 async function metrics() {
-  const body = await (await fetch(`${url}/metrics`)).text();
+  // A connection of its own: a kept one may be closed just as it is used again.
+  const body = await (await fetch(`${url}/metrics`, { headers: { connection: "close" } })).text();
   const found = {};
   for (const [, name, value] of body.matchAll(/^vexil_(\w+) ([\d.e+-]+)$/gm)) found[name] = Number(value);
   return found;
