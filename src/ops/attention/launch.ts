@@ -90,7 +90,10 @@ const keysFor = (keys: number, most: number): number =>
 const onMatrixUnits = (c: AttentionCall): boolean =>
   c.scale > 0 && (c.q.chip.capabilities.matrixDtypes?.includes(c.q.dtype) ?? false);
 
-/** What every kernel is told about the scores. */
+/**
+ * What every kernel is told about the scores. Arguments are written out name by name where they are used: an object of so many members
+ * that is spread into another one costs hundreds of microseconds, each time.
+ */
 function scoreArgs(c: AttentionCall) {
   const { mask, dropout } = c;
   const ms = mask ? mask.strides : [0, 0, 0, 0];
@@ -126,36 +129,28 @@ export function launchForward(
   const BN = Math.min(SPLIT_KEYS, keysFor(c.keys, most.BN));
   const parts = rows <= SPLIT_ROWS ? Math.max(1, Math.ceil(c.keys / SPLIT_KEYS)) : 1;
   const grid = [Math.ceil(rows / BM), c.batch * c.keyHeads, parts];
-  const args = {
-    ...scoreArgs(c),
-    q: c.q, k: c.k, v: c.v, table: c.pages?.table ?? c.q, tb: c.pages?.table.strides[0] ?? 0,
-    qb: c.qs[0], qh: c.qs[1], qt: c.qs[2], kb: c.ks[0], kh: c.ks[1], kt: c.ks[2], vb: c.vs[0], vh: c.vs[1], vt: c.vs[2],
-    lb: ls[0], lh: ls[1], BM, BN, PAGE: c.pages?.size ?? 0, SHARED: c.heads !== c.keyHeads,
-  }; // biome-ignore format: one line per group
-  if (parts === 1) {
+  const a = scoreArgs(c);
+  const launch = (to: Tensor, logs: Tensor, [ob, oh, ot]: Strides, oc: number, lc: number): void =>
     attentionForward.launch(grid, {
-      ...args,
-      o,
-      lse,
-      ob: os[0],
-      oh: os[1],
-      ot: os[2],
-      oc: 0,
-      lc: 0,
-      SPLIT: 0,
-    });
+      mask: a.mask, mb: a.mb, mh: a.mh, mt: a.mt, mn: a.mn, startsQ: a.startsQ, startsK: a.startsK,
+      KH: a.KH, G: a.G, Sq: a.Sq, Sk: a.Sk, offset: a.offset, left: a.left, right: a.right, scale: a.scale, cap: a.cap,
+      seed: a.seed, low: a.low, high: a.high, drop: a.drop, rest: a.rest, LEFT: a.LEFT, RIGHT: a.RIGHT, MASK: a.MASK,
+      DROP: a.DROP, CAP: a.CAP, VARLEN: a.VARLEN, HALF: a.HALF, IN: a.IN, LOG2E: a.LOG2E, D: a.D, BD: a.BD, DV: a.DV, BV: a.BV,
+      q: c.q, k: c.k, v: c.v, table: c.pages?.table ?? c.q, tb: c.pages?.table.strides[0] ?? 0,
+      qb: c.qs[0], qh: c.qs[1], qt: c.qs[2], kb: c.ks[0], kh: c.ks[1], kt: c.ks[2], vb: c.vs[0], vh: c.vs[1], vt: c.vs[2],
+      lb: ls[0], lh: ls[1], BM, BN, PAGE: c.pages?.size ?? 0, SHARED: c.heads !== c.keyHeads,
+      o: to, lse: logs, ob, oh, ot, oc, lc, SPLIT: parts === 1 ? 0 : SPLIT_KEYS,
+    }); // biome-ignore format: one line per group
+  if (parts === 1) {
+    launch(o, lse, os, 0, 0);
     return;
   }
   const some = empty([parts, ...o.shape], { dtype: "f32", device: o.device });
   const logs = empty([parts, ...lse.shape], { dtype: "f32", device: o.device });
   // The parts are laid out as `o` would be if its dimensions were in order.
   const packed = o.ndim === 3;
-  const [ob, oh, ot] = packed
-    ? [0, some.strides[2]!, some.strides[1]!]
-    : [some.strides[1]!, some.strides[2]!, some.strides[3]!];
-  attentionForward.launch(grid, {
-    ...args, o: some, lse: logs, ob, oh, ot, oc: some.strides[0]!, lc: logs.strides[0]!, SPLIT: SPLIT_KEYS,
-  }); // biome-ignore format: one line per group
+  const [, s1, s2, s3] = some.strides as number[];
+  launch(some, logs, packed ? [0, s2!, s1!] : [s1!, s2!, s3!], some.strides[0]!, logs.strides[0]!);
   joinParts(some, logs, o, lse, packed);
   some.dispose();
   logs.dispose();
@@ -215,25 +210,32 @@ export function launchBackward(
   if (onePass && !direct) part = empty([chunks, ...out.dq.shape], { dtype: "f32", device: out.dq.device });
   if (onePass) callOperator("zero_", part);
   const es: Strides = !direct && onePass ? partStrides(part, packed) : out.dqs;
-  const args = {
-    ...scores,
-    q: c.q, k: c.k, v: c.v, lse, delta, dy: grad.dy, dq: part,
-    qb: c.qs[0], qh: c.qs[1], qt: c.qs[2], kb: c.ks[0], kh: c.ks[1], kt: c.ks[2], vb: c.vs[0], vh: c.vs[1], vt: c.vs[2],
-    yb, yh, yt, eb: es[0], eh: es[1], et: es[2], lb: ls[0], lh: ls[1], BM, BN,
-  }; // biome-ignore format: one line per group
   const span = onePass ? Math.ceil(blocks / chunks) : 1;
+  const [qs, ks, vs] = [c.qs, c.ks, c.vs];
+  const a = scores;
   attentionBackwardKeys.launch([Math.ceil(blocks / span), groups], {
-    ...args, dk: out.dk, dv: out.dv, ec: direct || !onePass ? 0 : part.strides[0]!, SPAN: span * BN, QUERIES: onePass,
+    mask: a.mask, mb: a.mb, mh: a.mh, mt: a.mt, mn: a.mn, startsQ: a.startsQ, startsK: a.startsK,
+    KH: a.KH, G: a.G, Sq: a.Sq, Sk: a.Sk, offset: a.offset, left: a.left, right: a.right, scale: a.scale, cap: a.cap,
+    seed: a.seed, low: a.low, high: a.high, drop: a.drop, rest: a.rest, LEFT: a.LEFT, RIGHT: a.RIGHT, MASK: a.MASK,
+    DROP: a.DROP, CAP: a.CAP, VARLEN: a.VARLEN, HALF: a.HALF, IN: a.IN, LOG2E: a.LOG2E, D: a.D, BD: a.BD, DV: a.DV, BV: a.BV,
+    q: c.q, k: c.k, v: c.v, lse, delta, dy: grad.dy, dq: part,
+    qb: qs[0], qh: qs[1], qt: qs[2], kb: ks[0], kh: ks[1], kt: ks[2], vb: vs[0], vh: vs[1], vt: vs[2],
+    yb, yh, yt, eb: es[0], eh: es[1], et: es[2], lb: ls[0], lh: ls[1], BM, BN,
+    dk: out.dk, dv: out.dv, ec: direct || !onePass ? 0 : part.strides[0]!, SPAN: span * BN, QUERIES: onePass,
     fb: out.dks[0], fh: out.dks[1], ft: out.dks[2], wb: out.dvs[0], wh: out.dvs[1], wt: out.dvs[2],
   }); // biome-ignore format: one line per group
   if (!onePass) {
     // On matrix units the sides change places: the large block is the one whose sums stay.
-    const [rows, keys] = scores.HALF ? [Math.min(BN, Math.max(8, nextPowerOf2(c.queries))), BM] : [BM, BN];
+    const [rows, keys] = a.HALF ? [Math.min(BN, Math.max(8, nextPowerOf2(c.queries))), BM] : [BM, BN];
     attentionBackwardQueries.launch([Math.ceil(c.queries / rows), c.batch * c.heads], {
-      ...args,
-      BM: rows,
-      BN: keys,
-    });
+      mask: a.mask, mb: a.mb, mh: a.mh, mt: a.mt, mn: a.mn, startsQ: a.startsQ, startsK: a.startsK,
+      KH: a.KH, G: a.G, Sq: a.Sq, Sk: a.Sk, offset: a.offset, left: a.left, right: a.right, scale: a.scale, cap: a.cap,
+      seed: a.seed, low: a.low, high: a.high, drop: a.drop, rest: a.rest, LEFT: a.LEFT, RIGHT: a.RIGHT, MASK: a.MASK,
+      DROP: a.DROP, CAP: a.CAP, VARLEN: a.VARLEN, HALF: a.HALF, IN: a.IN, LOG2E: a.LOG2E, D: a.D, BD: a.BD, DV: a.DV, BV: a.BV,
+      q: c.q, k: c.k, v: c.v, lse, delta, dy: grad.dy, dq: part,
+      qb: qs[0], qh: qs[1], qt: qs[2], kb: ks[0], kh: ks[1], kt: ks[2], vb: vs[0], vh: vs[1], vt: vs[2],
+      yb, yh, yt, eb: es[0], eh: es[1], et: es[2], lb: ls[0], lh: ls[1], BM: rows, BN: keys,
+    }); // biome-ignore format: one line per group
   }
   delta.dispose();
   if (!onePass || direct) return;
