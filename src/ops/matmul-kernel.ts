@@ -16,12 +16,22 @@ const product = kernel(
     b: ptr, sbz: dim, sbk: dim, sbn: dim,
     c: ptr, scz: dim, scm: dim, scn: dim,
     M: i32, N: dim, K: dim,
-    BM: constexpr, BN: constexpr, BK: constexpr, EVEN: constexpr.bool, IN: constexpr.dtype, ACC: constexpr.dtype,
+    BM: constexpr, BN: constexpr, BK: constexpr, GROUP: constexpr, EVEN: constexpr.bool, IN: constexpr.dtype, ACC: constexpr.dtype,
   },
-  ({ a, saz, sam, sak, b, sbz, sbk, sbn, c, scz, scm, scn, M, N, K, BM, BN, BK, EVEN, IN, ACC }, tl) => {
+  (
+    { a, saz, sam, sak, b, sbz, sbk, sbn, c, scz, scm, scn, M, N, K, BM, BN, BK, GROUP, EVEN, IN, ACC },
+    tl,
+  ) => {
     const z = tl.programId(2);
-    const rows = tl.col(tl.programId(0) * BM + tl.arange(0, BM));
-    const cols = tl.row(tl.programId(1) * BN + tl.arange(0, BN));
+    // Bands of GROUP blocks of rows, one after another: what runs at once then reads few rows and few columns.
+    const band = GROUP * tl.numPrograms(1);
+    const at = tl.programId(1) * tl.numPrograms(0) + tl.programId(0);
+    const top = GROUP > 0 ? tl.floorDiv(at, band) * GROUP : 0;
+    const high = tl.minimum(tl.numPrograms(0) - top, GROUP);
+    const i = GROUP > 0 ? top + ((at % band) % high) : tl.programId(0);
+    const j = GROUP > 0 ? tl.floorDiv(at % band, high) : tl.programId(1);
+    const rows = tl.col(i * BM + tl.arange(0, BM));
+    const cols = tl.row(j * BN + tl.arange(0, BN));
     const ks = tl.arange(0, BK);
     // M is no `dim`: it grows with the batch, and code would be made for each kind. Where `a` is turned its copies need to know.
     const height = EVEN ? tl.multipleOf(M, 16) : M;
@@ -95,11 +105,20 @@ const flip = (x: Matrices): Matrices => ({ ...x, rowStride: x.colStride, colStri
 /** Block sizes `[M, N, K]`. */
 export type Block = readonly [number, number, number];
 
-/** The largest block `[M, N, K]` for a product: what the chip's tuning tables say, else what suits the chip. */
-function dotBlockFor(chip: Chip, dtype: DType, M: number, N: number, K: number): Block {
+/**
+ * The largest block `[M, N, K]` for a product, and how many blocks of rows make a band (0: none): what the chip's tuning tables say,
+ * else what suits the chip.
+ */
+function dotBlockFor(
+  chip: Chip,
+  dtype: DType,
+  M: number,
+  N: number,
+  K: number,
+): readonly [number, number, number, number] {
   const use = tuningOf(chip, "matmul", { dtype, M, N, K });
   const suits = chip.capabilities.dotBlock;
-  if (use === undefined) return suits;
+  if (use === undefined) return [...suits, 0];
   const one = (name: string, otherwise: number): number => {
     const n = use[name] ?? otherwise;
     if (typeof n === "number" && Number.isInteger(n) && n >= 1) return n;
@@ -107,7 +126,8 @@ function dotBlockFor(chip: Chip, dtype: DType, M: number, N: number, K: number):
       `the tuning table of ${chip.name}: ${name} of matmul must be a whole number from 1, not ${n}`,
     );
   };
-  return [one("BM", suits[0]), one("BN", suits[1]), one("BK", suits[2])];
+  const band = use["GROUP"] === undefined ? 0 : one("GROUP", 0);
+  return [one("BM", suits[0]), one("BN", suits[1]), one("BK", suits[2]), band];
 }
 
 /**
@@ -131,7 +151,7 @@ export function launchProduct(
     if (N < M && launchFewRowsOnUnits(flip(b), flip(a), flip(c), { M: N, N: M, K })) return;
   }
   const { dtype, chip } = c.tensor;
-  const [mostM, mostN, mostK] = block ?? dotBlockFor(chip, dtype, M, N, K);
+  const [mostM, mostN, mostK, group] = block ? [...block, 0] : dotBlockFor(chip, dtype, M, N, K);
   const whole = [blockFor(M, mostM, 1), blockFor(N, mostN, 8)] as const;
   const [BM, BN] = shareBlocks(chip.capabilities.threads, size, whole);
   const BK = blockFor(K, mostK, 8);
@@ -154,6 +174,7 @@ export function launchProduct(
     BM,
     BN,
     BK,
+    GROUP: group,
     EVEN: a.rowStride === 1 && a.colStride !== 1 && M % 16 === 0,
     IN: dtype,
     ACC: dotAccumulator(dtype),

@@ -15,7 +15,8 @@ export const tuning: TuningTable = {
         "use": {
           "BM": 128,
           "BN": 256,
-          "BK": 64
+          "BK": 64,
+          "GROUP": 8
         }
       },
       {
@@ -26,7 +27,8 @@ export const tuning: TuningTable = {
         "use": {
           "BM": 128,
           "BN": 256,
-          "BK": 64
+          "BK": 64,
+          "GROUP": 8
         }
       },
       {
