@@ -203,6 +203,16 @@ export function emitOp(c: Code, op: RegOp, dst: RegType, args: readonly Arg[], o
         }),
       );
       return;
+    case "abs":
+    case "neg": {
+      if (dst.lanes === 1 || !isFloat(dst.kind)) break;
+      // V8 makes the mask of f32x4.abs and neg anew in each turn of a loop; as a literal it is made before the loop.
+      const sign = is64(dst.kind) ? -(2n ** 63n) : -(2n ** 31n);
+      a.push();
+      pushLiteral(c, op === "neg" ? sign : ~sign, { kind: is64(dst.kind) ? "i64" : "i32", lanes: dst.lanes });
+      c.op(op === "neg" ? "v128.xor" : "v128.and");
+      return;
+    }
     case "fma":
       if (o.relaxed && dst.lanes > 1) {
         a.push();

@@ -256,4 +256,6 @@ export interface VectorShape {
   readonly lookup?: number;
   /** `prefetch` is of use. Default: no; then there is none. */
   readonly prefetch?: boolean;
+  /** Whoever compiles what the printer writes leaves loops as they are: short bodies are written several times. Default: no. */
+  readonly unroll?: boolean;
 }

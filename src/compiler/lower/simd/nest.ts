@@ -5,6 +5,7 @@ import { DTYPES, type Op, type Value } from "../../ir/index.js";
 import { Affine, type Growth } from "./affine.js";
 import { comingLoads, nextProgram, type Streamed, startsLine, streamedLoads } from "./ahead.js";
 import { chooseAxis } from "./axis.js";
+import { copiesOf } from "./copies.js";
 import { type Emitter, isReg, TooWide } from "./emit.js";
 import { elementwise } from "./elementwise.js";
 import type { Operand, RegKind, Stmt } from "./form.js";
@@ -31,6 +32,8 @@ export interface Context {
   readonly known: ReadonlySet<string>;
   /** Behind the split: the first index at which each condition does not hold. */
   readonly limits: ReadonlyMap<string, Operand> | undefined;
+  /** The first copy of the same turn, and how far along the axis this one is from it: addresses differ by a constant. */
+  readonly first?: { readonly ctx: Context; readonly plus: number };
 }
 
 /** Lanes of vectors of up to these bytes are stored without detours. */
@@ -219,12 +222,15 @@ export class Nest {
     const block = lanes * unroll;
     const turn = (known: ReadonlySet<string>, limits?: ReadonlyMap<string, Operand>) => (iv: Operand) => {
       const contexts: Context[] = [];
-      for (let u = 0; u < unroll; u++) {
-        contexts.push(this.context(e.op("add", "i32", 1, [iv, u * lanes]), known, limits));
+      for (let u = 0; u < (limits ? restUnroll : unroll); u++) {
+        const ctx = this.context(e.op("add", "i32", 1, [iv, u * lanes]), known, limits);
+        contexts.push(u === 0 ? ctx : { ...ctx, first: { ctx: contexts[0]!, plus: u * lanes } });
         if (!limits) this.fetchNext(contexts[u]!.iv, u);
       }
       emitRoots(this.sinks, this.jam, contexts);
     };
+    // What does not add up may go vector by vector where a mask cuts it: that is less code.
+    const restUnroll = this.sinks.some((s) => s.unroll) || this.movesScalars() ? unroll : 1;
     const terms = prefixTerms(this);
     this.masks = terms.masks;
     if (terms.all.length === 0) e.loop(0, size, block, turn(NONE));
@@ -234,18 +240,24 @@ export class Nest {
       const rest = turn(NONE, split.limits);
       if (block === size) {
         const some = split.end === size ? 1 : e.op("gtS", "mask", 1, [split.end, 0]);
-        const partly = (): void => e.when(some, () => rest(0));
+        const partly = (): void =>
+          e.when(some, () => {
+            if (restUnroll === unroll) rest(0);
+            else e.loop(0, split.end, restUnroll * lanes, rest);
+          });
         e.when(e.op("eq", "mask", 1, [split.main, size]), () => main(0), partly);
       } else {
         e.loop(0, split.main, block, main);
-        e.loop(split.main, split.end, block, rest);
+        e.loop(split.main, split.end, restUnroll * lanes, rest);
       }
     }
   }
 
   /** Copies of the inner loop's body. */
   private unroll(): number {
-    const wanted = this.movesScalars() ? MOVES : Math.max(...this.sinks.map((s) => s.unroll ?? 1));
+    const wanted = this.movesScalars()
+      ? MOVES
+      : Math.max(copiesOf(this), ...this.sinks.map((s) => s.unroll ?? 1));
     // Turns that are jammed are independent of each other already.
     const copies = Math.max(1, wanted / this.jam.count);
     return Math.min(copies, this.space[this.axis]! / this.lanes);
@@ -434,6 +446,14 @@ export class Nest {
   }
 
   private offset(offset: Value, map: AxisMap, ctx: Context | undefined): Operand {
+    const stride = ctx?.first && dtypeOf(offset) === "i32" && this.affine.stride(offset, map, this.axis);
+    if (stride) {
+      const { first, plus } = {
+        first: this.first(offset, map, ctx.first!.ctx),
+        plus: stride * ctx.first!.plus,
+      };
+      return this.e.op("add", "i32", 1, [first, plus]);
+    }
     const at = this.first(offset, map, ctx);
     if (dtypeOf(offset) !== "u32" || this.code.unit.shape.address32 || !isReg(at)) return at;
     return this.e.op("convertU", "i64", 1, [at]);
@@ -469,8 +489,10 @@ export class Nest {
     this.outer.forEach((a, i) => {
       if (strides[a]) add(this.levels[i + 1]!, a, this.index(a, ctx));
     });
-    if (this.axis >= 0 && strides[this.axis]) add(ctx!, this.axis, ctx!.iv);
-    return at;
+    if (this.axis < 0 || !strides[this.axis]) return at;
+    const first = this.axis === across ? undefined : ctx!.first;
+    add(first?.ctx ?? ctx!, this.axis, first?.ctx.iv ?? ctx!.iv);
+    return first ? e.op("add", "i32", 1, [at, first.plus * strides[this.axis]!]) : at;
   }
 
   /** The strides of a packed tile along the axes of the space; of one in panels, within a panel. */
