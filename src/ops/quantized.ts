@@ -25,7 +25,7 @@ import { rowMajor } from "./rows.js";
 
 const BLOCK = 1024;
 const [LEAST_GROUP, MOST_GROUP] = [16, 1024];
-/** Rows and columns of one program of the product (half as many with two elements in a byte), and summed elements of one turn. */
+/** Rows and columns of one program of the product (half as many columns for a row or two of bytes), and summed elements of one turn. */
 const ROWS = 32;
 const COLUMNS = 8;
 const SUMMED = 1024;
@@ -245,7 +245,7 @@ export const quantizedLinear: Operator<QuantizedLinear> = operator({
     // Threads that share a sum keep the one tile.
     const SHARED = BM >= SHARED_ROWS || !streamsSums;
     // What is fetched ahead, the columns of the next program, stays in the nearest cache until it is needed.
-    const BN = SHARED ? COLUMNS : COLUMNS / 2;
+    const BN = SHARED || l.bits === 4 ? COLUMNS : COLUMNS / 2;
     rowsByIntegers.launch([Math.ceil(l.N / BN), Math.ceil(M / BM)], {
       x: rowMajor(input),
       sx: K,
