@@ -38,7 +38,7 @@ import { analyzeRegisters, eachStmt, type Registers } from "./registers.js";
 import { bytesOf, type CKind, type Features, intOf, list, literal, Unit, unsignedOf } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 12;
+export const PRINTER_VERSION = 13;
 
 /** Slots of 8 bytes before the first parameter in the argument block: the grid's x, y, z. */
 export const ARGUMENT_SLOTS = 3;
@@ -553,7 +553,13 @@ class FormPrinter {
       const ints = loadVector(this.u, kind, "i32", lanes, at);
       const test = `${convertLanes(this.u, "i32", I, lanes, ints)}!=0`;
       this.emit(`${this.name(dst)}=${lanes === 1 ? test : `(${this.ctype(dst)})(${test})`};`);
-    } else this.emit(`${this.name(dst)}=${loadVector(this.u, kind, dst.type.kind, lanes, at)};`);
+    } else {
+      this.emit(`${this.name(dst)}=${loadVector(this.u, kind, dst.type.kind, lanes, at)};`);
+      // GCC would rather load a vector anew for each multiplication than keep it, and then waits for its loads.
+      const fits = lanes * bytesOf(this.ckind(dst)) <= this.u.features.vectorBytes;
+      if (this.u.features.x86wide && fits && this.registers.isShared(dst))
+        this.emit(`__asm__("":"+v"(${this.name(dst)}));`);
+    }
   }
 
   private store(s: Extract<Stmt, { s: "store" }>): void {

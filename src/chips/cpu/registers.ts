@@ -9,7 +9,12 @@ export interface Registers {
   /** The register only ever carries half floats between memory and their conversion: it keeps 16 bits per lane. */
   isHalf(reg: Reg): boolean;
   isUsed(reg: Reg): boolean;
+  /** A vector that several multiplications read: it is to stay in a register. */
+  isShared(reg: Reg): boolean;
 }
+
+/** Multiplications that read a vector from which on loading it once pays. */
+const SHARED = 3;
 
 const isReg = (x: Operand | undefined): x is Reg => typeof x === "object";
 
@@ -34,6 +39,7 @@ export function analyzeRegisters(form: Form): Registers {
   const notHalf = new Set<number>();
   const half = new Set<number>();
   const used = new Set<number>();
+  const factors = new Map<number, number>();
 
   const find = (id: number): number => {
     const up = parent.get(id);
@@ -70,6 +76,9 @@ export function analyzeRegisters(form: Form): Registers {
       case "op": {
         const { op, dst, args } = stmt;
         for (const a of args) use(a, op === "f16ToF32");
+        if (op === "fma")
+          for (const a of args.slice(0, 2))
+            if (isReg(a) && a.type.lanes > 1) factors.set(a.id, (factors.get(a.id) ?? 0) + 1);
         define(dst, op === "f32ToF16");
         if (dst.type.kind === "mask") {
           for (const a of args) {
@@ -117,5 +126,6 @@ export function analyzeRegisters(form: Form): Registers {
     maskBytes: (reg) => ((votes.get(find(reg.id)) ?? 0) > 0 ? 8 : 4),
     isHalf: (reg) => half.has(reg.id) && !notHalf.has(reg.id),
     isUsed: (reg) => used.has(reg.id),
+    isShared: (reg) => (factors.get(reg.id) ?? 0) >= SHARED,
   };
 }
