@@ -16,6 +16,8 @@ export interface TestedChip {
   readonly missing: string | undefined;
   /** The name, with what is missing. */
   readonly title: string;
+  /** A GPU's chip that a CPU stands in for. */
+  readonly isSoftware: boolean;
 }
 
 const chosen = process.env["VEXIL_TEST_CHIPS"]?.split(",");
@@ -41,7 +43,8 @@ export const testedChips: readonly TestedChip[] = await Promise.all(
       : wanted
         ? undefined
         : `not chosen, VEXIL_TEST_CHIPS=${name} does`;
-    return { name, missing, title: missing === undefined ? name : `${name} (missing: ${missing})` };
+    const title = missing === undefined ? name : `${name} (missing: ${missing})`;
+    return { name, missing, title, isSoftware: probe.isSoftware ?? false };
   }),
 );
 
@@ -49,15 +52,16 @@ const FEW = 4;
 const EVERY = 4;
 
 /**
- * Called inside a chip's suite: where the chip's compiler is a program of its own, which takes a tenth of a second or more for
- * each kernel, `npm test` runs the first few of the suite's tests and then every fourth. `VEXIL_TEST_ALL=1` runs all.
+ * Called inside a chip's suite: where the chip's compiler takes a tenth of a second or more for each kernel (a program of its own, or a
+ * stand-in for a GPU's), `npm test` runs the first few of the suite's tests and then every fourth. `VEXIL_TEST_ALL=1` runs all.
  */
 export function shorten(chip: string): void {
   if (process.env["VEXIL_TEST_ALL"]) return;
+  const isSoftware = testedChips.some((c) => c.name === chip && c.isSoftware);
   let n = 0;
   beforeEach(async ({ skip }) => {
     const i = n++;
-    const slow = (await loadChip(chip)).target.compileAsync !== undefined;
+    const slow = isSoftware || (await loadChip(chip)).target.compileAsync !== undefined;
     if (slow && i >= FEW && i % EVERY !== 0) skip("left out of the short run; VEXIL_TEST_ALL=1 runs it");
   });
 }

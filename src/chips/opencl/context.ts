@@ -1,6 +1,7 @@
 // One context and one in-order queue on a device, shared by the chip's target (which builds programs) and its driver.
 
 import { CompileError } from "../../compiler/target.js";
+import { env } from "../../runtime/platform.js";
 import type { Device } from "./device.js";
 import { check, type Cl, errorName, openCl } from "./library.js";
 
@@ -22,8 +23,10 @@ export class ClContext {
     check(this.code[0]!, "creating a queue");
   }
 
+  /** Options of the OpenCL compiler: what the meaning of kernels needs, and what `VEXIL_OPENCL_OPTIONS` adds. */
   get options(): string {
-    return this.device.exactDivision ? "-cl-fp32-correctly-rounded-divide-sqrt" : "";
+    const exact = this.device.exactDivision ? "-cl-fp32-correctly-rounded-divide-sqrt" : "";
+    return `${exact} ${env("VEXIL_OPENCL_OPTIONS") ?? ""}`.trim();
   }
 
   /**
