@@ -111,6 +111,28 @@ oracles() {
   done
 }
 
+# The opencl chip on PoCL, which makes a CPU of it: `on_pocl TEST_FILES SETS...`. Its compiler takes half a second or more for a
+# kernel, a third of that without optimising.
+need_pocl() {
+  [ -f /etc/OpenCL/vendors/pocl.icd ] && return 0
+  { [ "$(id -u)" = 0 ] && apt-get install -y -qq --no-install-recommends pocl-opencl-icd ocl-icd-libopencl1 >/dev/null; } || echo "not installed: PoCL"
+}
+on_pocl() {
+  local tests="$1"
+  shift
+  if [ ! -f /etc/OpenCL/vendors/pocl.icd ]; then
+    echo "skipped: the suites on opencl (missing: PoCL)"
+    skipped=$((skipped + 1))
+    return 0
+  fi
+  export VEXIL_OPENCL_OPTIONS=-cl-opt-disable
+  # shellcheck disable=SC2086
+  check "the suites on opencl" env VEXIL_TEST_CHIPS=opencl npx vitest run --reporter=dot $tests
+  check "models on opencl" conformance models "$oracle/models" --chip opencl
+  check "opinfo on opencl" conformance opinfo "$@" --chip opencl --sample 1
+  unset VEXIL_OPENCL_OPTIONS
+}
+
 finish() {
   printf '\ntests: %d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
   [ "$failed" -eq 0 ]
