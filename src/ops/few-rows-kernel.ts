@@ -1,12 +1,39 @@
 // Products of a few rows with a large matrix on chips with matrix units: the matrix streams from memory once, its columns are the
-// rows of what the units take, and parts of the sum go to several programs. `matvec-kernel.ts` is for chips without such units.
+// rows of what the units take, and the sum is shared out: within a program where both operands follow memory along it, else to
+// several programs. `matvec-kernel.ts` is for chips without such units.
 //
-// The order in which a result is summed depends on N, K and the chip alone, never on how many rows there are.
+// The order in which a result is summed depends on N, K and the chip, never on how many rows there are, up to 16 and from 17 on.
 
 import { constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
 import { type Chip, kernel } from "../runtime/index.js";
 import { empty, type Tensor } from "../tensor/index.js";
 import type { Matrices } from "./matmul-kernel.js";
+
+/** `y[m, n] = sum over k of x[m, k] * w[n, k]`, both contiguous along k. */
+const alongK = kernel(
+  // biome-ignore format: one line per operand
+  {
+    x: ptr, sx: dim, w: ptr, sw: dim, y: ptr, sym: dim, syn: dim, M: i32, N: i32, K: dim,
+    BM: constexpr, BN: constexpr, BK: constexpr, SPLIT: constexpr, WHOLE: constexpr.bool,
+  },
+  ({ x, sx, w, sw, y, sym, syn, M, N, K, BM, BN, BK, SPLIT, WHOLE }, tl) => {
+    // Programs that read the same columns follow one another.
+    const m = tl.programId(0) * BM + tl.arange(0, BM);
+    const n = tl.programId(1) * BN + tl.arange(0, BN);
+    // Rows past the end read the last one again: then only the end of K needs masks.
+    const rows = w + tl.col(tl.minimum(n, N - 1) * sw);
+    const columns = x + tl.row(tl.minimum(m, M - 1) * sx);
+    let acc = tl.zeros([BN, BM]);
+    for (const k of tl.range(0, K, BK, { split: SPLIT })) {
+      const ks = k + tl.arange(0, BK);
+      const left = tl.load(rows + tl.row(ks), WHOLE || tl.row(ks < K), 0);
+      const right = tl.load(columns + tl.col(ks), WHOLE || tl.col(ks < K), 0);
+      acc = tl.dot(left, right, acc);
+    }
+    tl.store(y + tl.row(m * sym) + tl.col(n * syn), acc, tl.col(n < N) && tl.row(m < M));
+  },
+  "few_rows_along_k",
+);
 
 /** `y[c, m, n] = sum over the k of part c of x[m, k] * w[k, n]`. */
 const partial = kernel(
@@ -59,6 +86,32 @@ const PROGRAMS = 6;
 const LEAST_TURNS = 4;
 const JOIN = 512;
 
+/** Subgroups that keep one of the chip's threads busy, and how many share a sum. */
+const SUBGROUPS = 32;
+const [LEAST_SHARES, MOST_SHARES] = [4, 16];
+/** The most rows of a block, of which registers hold the sums, and its columns. */
+const [BLOCK_ROWS, BLOCK_COLUMNS] = [32, 16];
+/** The most rows that are read once for every few columns. */
+const SHARED_ROWS = 16;
+/** Elements of one access along K. */
+const NEAR = 8;
+
+/**
+ * Blocks of a product whose sums are shared out within programs: rows of `x`, columns, and the shares. These follow from N and
+ * `turns` alone, so a row has the same bits whatever stands beside it.
+ */
+export function blockOf(
+  chip: Chip,
+  { M, N, turns }: { readonly M: number; readonly N: number; readonly turns: number },
+  mostShares: number = MOST_SHARES,
+): { BM: number; BN: number; SPLIT: number } {
+  const BM = Math.min(BLOCK_ROWS, Math.max(8, 2 ** Math.ceil(Math.log2(M))));
+  const wanted = (SUBGROUPS * chip.capabilities.threads) / Math.ceil(N / BLOCK_COLUMNS);
+  const most = Math.min(mostShares, 2 ** Math.floor(Math.log2(turns)));
+  const SPLIT = Math.min(most, Math.max(LEAST_SHARES, 2 ** Math.floor(Math.log2(wanted))));
+  return { BM, BN: BLOCK_COLUMNS, SPLIT };
+}
+
 /** Launches `y = x @ w` for `[M, K] @ [K, N]` if this way suits it; tells whether it did. */
 export function launchFewRowsOnUnits(
   x: Matrices,
@@ -70,6 +123,16 @@ export function launchFewRowsOnUnits(
   const { dtype, chip, device } = y.tensor;
   if (!chip.capabilities.matrixDtypes?.includes(dtype) || M > ROWS || N * K < LEAST) return false;
   if (x.tensor.dtype !== dtype || w.tensor.dtype !== dtype) return false;
+  const aligned = [K, x.rowStride, w.colStride].every((n) => n % NEAR === 0);
+  const fits = Math.ceil(N / BLOCK_COLUMNS) <= chip.capabilities.maxGrid[1];
+  if (fits && M <= SHARED_ROWS && x.colStride === 1 && w.rowStride === 1 && aligned) {
+    const block = blockOf(chip, { M, N, turns: Math.ceil(K / BK) });
+    alongK.launch([Math.ceil(M / block.BM), Math.ceil(N / block.BN)], {
+      x: x.tensor, sx: x.rowStride, w: w.tensor, sw: w.colStride, y: y.tensor, sym: y.rowStride, syn: y.colStride,
+      M, N, K, ...block, BK, WHOLE: K % BK === 0,
+    }); // biome-ignore format: one line per group
+    return true;
+  }
   const columns = Math.ceil(N / BN);
   const { parts, length } = shareRows(chip, columns, K, BK);
   const common = {

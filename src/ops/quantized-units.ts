@@ -3,46 +3,50 @@
 
 import { constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
-import { empty, type Tensor } from "../tensor/index.js";
-import { joinRows, rowBlock, shareRows } from "./few-rows-kernel.js";
+import type { Tensor } from "../tensor/index.js";
+import { blockOf } from "./few-rows-kernel.js";
 import { elements } from "./quantized-kernel.js";
 
-/** `y[c, m, n] = sum over the k of part c of x[m, k] * q[n, k] * s[n, g]`; the layout of `q` is that of `rowsByIntegers`. */
-const partial = kernel(
+/** `y[m, n] = sum over k of x[m, k] * q[n, k] * s[n, g]`; the layout of `q` is that of `rowsByIntegers`. */
+const product = kernel(
   // biome-ignore format: one line per operand
   {
-    x: ptr, sx: dim, q: ptr, s: ptr, y: ptr, size: dim, M: i32, N: dim, K: dim, half: dim, groups: i32, length: dim,
-    BM: constexpr, BN: constexpr, BK: constexpr, GS: constexpr, BITS: constexpr, BY_ROW: constexpr.bool, IN: constexpr.dtype, elements,
+    x: ptr, sx: dim, q: ptr, s: ptr, y: ptr, M: i32, N: dim, K: dim, half: dim, groups: i32,
+    BM: constexpr, BN: constexpr, BK: constexpr, GS: constexpr, BITS: constexpr, SPLIT: constexpr, BY_ROW: constexpr.bool,
+    WHOLE: constexpr.bool, IN: constexpr.dtype, elements,
   },
   (
-    { x, sx, q, s, y, size, M, N, K, half, groups, length, BM, BN, BK, GS, BITS, BY_ROW, IN, elements },
+    { x, sx, q, s, y, M, N, K, half, groups, BM, BN, BK, GS, BITS, SPLIT, BY_ROW, WHOLE, IN, elements },
     tl,
   ) => {
-    const n = tl.programId(0) * BN + tl.arange(0, BN);
-    const part = tl.programId(1);
-    const m = tl.programId(2) * BM + tl.arange(0, BM);
+    // Programs that read the same columns follow one another.
+    const m = tl.programId(0) * BM + tl.arange(0, BM);
+    const n = tl.programId(1) * BN + tl.arange(0, BN);
+    // Rows past the end read the last one again: then only the end of a row of integers needs masks.
     const row = tl.minimum(n, N - 1);
-    const start = part * length;
-    const end = tl.minimum(start + length, half);
+    const xRow = tl.row(tl.minimum(m, M - 1) * sx);
     let acc = tl.zeros([BN, BM]);
-    for (let k = start; k < end; k += BK) {
+    for (const k of tl.range(0, half, BK, { split: SPLIT })) {
       const ks = k + tl.arange(0, BK);
-      const raw = tl.load(q + tl.col(row * half) + tl.row(ks), tl.col(n < N) && tl.row(ks < end), 0);
+      const raw = tl.load(q + tl.col(row * half) + tl.row(ks), WHOLE || tl.row(ks < half), 0);
       for (const h of tl.staticRange(BITS === 8 ? 1 : 2)) {
         const at = h * half + ks;
-        const own = tl.load(x + tl.col(at) + tl.row(m * sx), tl.col(ks < end && at < K) && tl.row(m < M), 0);
+        const own = tl.load(x + tl.col(at) + xRow, WHOLE || tl.col(ks < half && at < K), 0);
         const group = BY_ROW ? 0 : tl.floorDiv(h * half + k, GS);
-        const scale = tl.cast(tl.load(s + row * groups + group, row * 0 + group < groups, 0), "f32");
-        acc = acc + tl.dot(tl.cast(elements(raw, h, BITS), IN), own) * tl.col(scale);
+        const scale = tl.cast(tl.load(s + row * groups + group, WHOLE || row * 0 + group < groups, 0), "f32");
+        const sum = tl.dot(tl.cast(elements(raw, h, BITS), IN), own);
+        acc = tl.fma(sum, tl.broadcastTo(tl.col(scale), [BN, BM]), acc);
       }
     }
-    tl.store(y + part * size + tl.row(m * N) + tl.col(n), acc, tl.col(n < N) && tl.row(m < M));
+    tl.store(y + tl.row(m * N) + tl.col(n), acc, tl.col(n < N) && tl.row(m < M));
   },
   "integers_on_units",
 );
 
-/** Columns of one block, and summed bytes of one turn at most. */
-const [COLUMNS, SUMMED] = [64, 128];
+/** The most shares of a sum: two elements in a byte take more registers. */
+const SHARES = { 8: 16, 4: 8 } as const;
+/** Summed bytes of one turn at most. */
+const SUMMED = 128;
 
 export interface IntegerProduct {
   readonly x: Tensor;
@@ -62,22 +66,15 @@ export interface IntegerProduct {
 /** Launches the product if the chip multiplies the input's dtype on matrix units; tells whether it did. */
 export function launchIntegersOnUnits(p: IntegerProduct): boolean {
   const { x, y, M, N, half } = p;
-  const { chip, dtype, device } = y;
+  const { chip, dtype } = y;
   if (!chip.capabilities.matrixDtypes?.includes(dtype) || x.dtype !== dtype) return false;
   const BK = p.groupSize === 0 ? SUMMED : Math.min(SUMMED, p.groupSize);
-  const { BM, blocks } = rowBlock(M);
-  const columns = Math.ceil(N / COLUMNS);
-  const { parts, length } = shareRows(chip, columns, half, BK);
-  const args = {
-    x, sx: p.K, q: p.q, s: p.s, size: M * N, M, N, K: p.K, half, groups: p.groups, length,
-    BM, BN: COLUMNS, BK, GS: p.groupSize, BITS: p.bits, BY_ROW: p.groupSize === 0, IN: dtype,
-  }; // biome-ignore format: one line per group
-  if (parts === 1) {
-    partial.launch([columns, 1, blocks], { ...args, y });
-    return true;
-  }
-  const some = empty([parts, M, N], { dtype: "f32", device });
-  partial.launch([columns, parts, blocks], { ...args, y: some });
-  joinRows(some, y, { M, N, sym: N, syn: 1 });
+  const { BM, BN, SPLIT } = blockOf(chip, { M, N, turns: Math.ceil(half / BK) }, SHARES[p.bits]);
+  if (Math.ceil(N / BN) > chip.capabilities.maxGrid[1]) return false;
+  product.launch([Math.ceil(M / BM), Math.ceil(N / BN)], {
+    x, sx: p.K, q: p.q, s: p.s, y, M, N, K: p.K, half, groups: p.groups,
+    BM, BN, BK, GS: p.groupSize, BITS: p.bits, SPLIT, BY_ROW: p.groupSize === 0,
+    WHOLE: half % BK === 0 && p.K * p.bits === half * 8, IN: dtype,
+  }); // biome-ignore format: one line per group
   return true;
 }

@@ -121,8 +121,23 @@ const OTHERS: Readonly<Record<string, Print>> = {
     u.emit(`cvt.rn.f16.f32 ${high}, ${inReg(u, s, 1, "f32")};`);
     u.emit(`mov.b32 ${d}, {${low}, ${high}};`);
   },
+  // Differences as sums of products with -1: those have one instruction since 8.0.
+  subPairF16: (u, s, d) => printSubPair(u, s, d, "f16x2", 0xbc00bc00),
+  subPairBf16: (u, s, d) => printSubPair(u, s, d, "bf16x2", 0xbf80bf80),
+  andXor: (u, s, d) =>
+    u.emit(`lop3.b32 ${d}, ${s.args.map((a) => u.operand(a, "i32")).join(", ")}, ${(0xf0 & 0xcc) ^ 0xaa};`),
+  halvesOf: (u, s, d) => {
+    const bytes = [0x10, 0x32][s.index! & 1]! | ([0x54, 0x76][s.index! >> 1]! << 8);
+    u.emit(`prmt.b32 ${d}, ${inReg(u, s, 0, "i32")}, ${inReg(u, s, 1, "i32")}, ${bytes};`);
+  },
   packBf16: (u, s, d) => printPackBf16(u, d, inReg(u, s, 0, "f32"), inReg(u, s, 1, "f32")),
 };
+
+function printSubPair(u: PtxUnit, s: OpStmt, d: string, type: string, minusOne: number): void {
+  const [a, b] = [inReg(u, s, 0, "i32"), inReg(u, s, 1, "i32")];
+  const one = u.register(minusOne | 0, "i32");
+  u.emit(`fma.rn.${type} ${d}, ${b}, ${one}, ${a};`);
+}
 
 /** Prints one register operation. */
 export function printOp(u: PtxUnit, s: OpStmt, head: Head): void {

@@ -83,7 +83,7 @@ const COMPARISONS: readonly RegOp[] = ["eq", "ne", "ltS", "leS", "gtS", "geS", "
 
 const constant = (k: RegKind): Operand => (k === "i64" ? -5n : k === "mask" ? 1 : -3);
 
-function everyOperation(): Stmt[] {
+function everyOperation(capability: number): Stmt[] {
   const body: Stmt[] = [];
   const value: Record<RegKind, Reg> = {
     i32: reg("i32"),
@@ -160,6 +160,14 @@ function everyOperation(): Stmt[] {
     ["highBf16", "f32", [value.i32]],
     ["packF16", "i32", [value.f32, 1.5]],
     ["packBf16", "i32", [value.f32, 1.5]],
+    ...(capability >= 80
+      ? ([
+          ["subPairF16", "i32", [value.i32, 0x64086408]],
+          ["subPairBf16", "i32", [value.i32, 0x43084308]],
+        ] as [RegOp, RegKind, Operand[], number?][])
+      : []),
+    ["andXor", "i32", [value.i32, 0xf000f, value.i32]],
+    ["halvesOf", "i32", [value.i32, 7], 2],
     ["programId", "i32", [], 1],
     ["programId", "i32", [], 0],
     ["numPrograms", "i32", [], 0],
@@ -324,7 +332,7 @@ function everyStatement(capability: number): Stmt[] {
 describe.skipIf(!hasPtxas)(`printed PTX is taken by ptxas${hasPtxas ? "" : " (missing: ptxas)"}`, () => {
   for (const capability of [75, 80, 86, 89, 90]) {
     it(`every register operation for ${capability / 10}`, () => {
-      const text = printPtx(formOf(everyOperation()), capability);
+      const text = printPtx(formOf(everyOperation(capability)), capability);
       expect(assemble(text, capability).bytes.length).toBeGreaterThan(1000);
     });
     it(`every statement for ${capability / 10}`, () => {

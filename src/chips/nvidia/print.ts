@@ -16,7 +16,7 @@ import { gridRegister, type Head, printOp } from "./ops.js";
 import { PtxUnit } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 4;
+export const PRINTER_VERSION = 5;
 
 /** The name of every kernel's entry point. */
 export const ENTRY = "kernel";

@@ -26,6 +26,7 @@ export function shapeOf(device: ShapeFacts): SimtShape {
       return kind === "u16" && op === "cas";
     },
     asyncCopy: capability >= 80,
+    halfPairs: capability >= 80,
     loadMatrix: true,
     // A form names a shape by its place in the printer's table, so the table's order stays and newer shapes go.
     matrices: MATRICES.filter((m) => m.since <= capability && capability <= (m.until ?? capability)),

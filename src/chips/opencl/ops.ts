@@ -124,6 +124,12 @@ export function expression(op: RegOp, s: OpSite, use: (helper: string) => void):
       const h = op === "packF16" ? "f32_to_f16" : "f32_to_bf16";
       return `${call(h, arg(0, "f32"))}|(${call(h, arg(1, "f32"))}<<16)`;
     }
+    case "andXor":
+      return `(${arg(0, "i32")}&${arg(1, "i32")})^${arg(2, "i32")}`;
+    case "halvesOf": {
+      const [low, high] = [(s.index! & 1) * 16, (s.index! >> 1) * 16];
+      return `((${arg(0, "i32")}>>${low})&0xffffu)|((${arg(1, "i32")}>>${high})<<16)`;
+    }
     case "threadId":
       return "(uint)get_local_id(0)";
     case "programId":

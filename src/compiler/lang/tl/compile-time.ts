@@ -14,13 +14,18 @@ const bounds = ([a, b, c]: readonly Val[]): [Val, Val, Val] => [
   c ?? 1,
 ];
 
-const COUNTS = ["stages", "unroll"] as const;
+const COUNTS = ["stages", "unroll", "split"] as const;
 const FLAGS = ["flatten", "warpSpecialize", "disallowAccMultiBuffer", "disableLicm"] as const;
 type RangeOptions = {
   /** Overlap the loads of so many turns. */
   stages?: number;
   /** Put so many turns into one. */
   unroll?: number;
+  /**
+   * Let so many groups of threads (a power of two) share the turns. Only where all that the loop carries are sums of f32; they are
+   * then added in another order.
+   */
+  split?: number;
   /** Make one loop of this one and the only one inside. */
   flatten?: boolean;
   /** Let groups of threads take different parts of a turn. */

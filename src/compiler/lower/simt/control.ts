@@ -7,6 +7,7 @@ import type { Operand, Reg, Stmt } from "./form.js";
 import { emitBlock } from "./lower.js";
 import { emitPipelined } from "./pipeline.js";
 import { emitStream } from "./stream.js";
+import { emitSplit } from "./split.js";
 import type { Unit } from "./unit.js";
 
 export function emitControl(unit: Unit, op: Op): void {
@@ -73,6 +74,11 @@ function emitFor(unit: Unit, op: Op): void {
   const stream = unit.plan.streamOf(op);
   if (stream) {
     emitStream(unit, stream);
+    return;
+  }
+  const shares = unit.plan.direct?.shares ?? 1;
+  if (shares > 1 && unit.plan.direct!.loop === op) {
+    if (!emitSplit(unit, op, shares)) unit.splitFailed = true;
     return;
   }
   const { e, shared } = unit;

@@ -4,6 +4,7 @@ import type { Op, Value } from "../../ir/index.js";
 import { DTYPES, type DType, numel } from "../../ir/index.js";
 import { dtypeOf, regKind } from "../simd/kinds.js";
 import { emitCast } from "../simd/cast.js";
+import { emitDirectDot } from "./dot-direct.js";
 import { emitMatrixDot, matrixFor } from "./dot-matrix.js";
 import type { SimtEmitter } from "./emit.js";
 import type { Operand, Reg, Stmt } from "./form.js";
@@ -18,6 +19,11 @@ import type { Unit } from "./unit.js";
 const ACCESS = 16;
 
 export function emitDot(unit: Unit, op: Op): void {
+  const direct = unit.plan.direct?.dots.get(op);
+  if (direct) {
+    emitDirectDot(unit, direct);
+    return;
+  }
   const matrix = matrixFor(op, unit.shape);
   if (matrix) {
     emitMatrixDot(unit, op, matrix);

@@ -32,6 +32,7 @@ export class SimtEmitter extends Emitter {
   private readonly stable = new Set<Reg>();
   private readonly sums = new Map<Reg, Sum>();
   private readonly pairs = new Map<Reg, { readonly pair: Reg; readonly which: 0 | 1 }>();
+  private readonly bytes = new Map<Reg, { readonly word: Reg; readonly byte: number }>();
   private scopes: Map<string, Reg>[] = [new Map()];
 
   constructor() {
@@ -84,8 +85,27 @@ export class SimtEmitter extends Emitter {
   }
 
   /** Operations of this form alone. */
-  simt(op: Exclude<RegOp, SimdOp>, kind: RegKind, args: readonly Operand[]): Operand {
-    return this.emit(op as SimdOp, kind, args, {}, 1);
+  simt(
+    op: Exclude<RegOp, SimdOp>,
+    kind: RegKind,
+    args: readonly Operand[],
+    extra: { index?: number } = {},
+  ): Operand {
+    return this.emit(op as SimdOp, kind, args, extra, 1);
+  }
+
+  /** Notes that `x` is a byte of a word. */
+  isByteOf(x: Reg, word: Reg, byte: number): void {
+    this.bytes.set(x, { word, byte });
+  }
+
+  byteOf(x: Reg): { readonly word: Reg; readonly byte: number } | undefined {
+    return this.bytes.get(x);
+  }
+
+  /** The pair that this is a half of. */
+  halfOf(x: Operand): { readonly pair: Reg; readonly which: 0 | 1 } | undefined {
+    return isReg(x) ? this.pairs.get(x) : undefined;
   }
 
   /** Notes that `x` is one half of a pair. */

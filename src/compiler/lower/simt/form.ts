@@ -41,7 +41,14 @@ export type RegOp =
   | "lowF16"
   | "highF16"
   | "lowBf16"
-  | "highBf16";
+  | "highBf16"
+  /** (i32, i32) -> i32: the difference of two pairs, half by half, rounded. Only where {@link SimtShape.halfPairs} is set. */
+  | "subPairF16"
+  | "subPairBf16"
+  /** (i32, i32, i32) -> i32: `(a & b) ^ c`. */
+  | "andXor"
+  /** (i32, i32) -> i32: a half of each, the first's low; bit 0 of `index` chooses which of the first, bit 1 which of the second. */
+  | "halvesOf";
 
 /**
  * Memory: a buffer parameter (its index in the ABI), or the workgroup's shared memory from a byte on.

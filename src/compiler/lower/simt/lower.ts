@@ -27,6 +27,7 @@ import { emitDot } from "./dot.js";
 import type { SimtShape } from "./shape.js";
 import { elementSums } from "./threads.js";
 import { Unit } from "./unit.js";
+import { widenBytes } from "./widen-bytes.js";
 
 /** Emits the ops of a block up to its terminator. */
 export function emitBlock(unit: Unit, block: Block): void {
@@ -106,6 +107,8 @@ function cheap(unit: Unit, op: Op, l: Layout): readonly Operand[] {
   }
   if (!opDef(op.opcode).elementwise)
     throw new CompileError(`${unit.func.name}: lower/simt has no code for ${op.opcode}`);
+  const widened = op.opcode === "cast" ? widenBytes(unit, op, l) : undefined;
+  if (widened) return widened;
   if (op.opcode === "exp2Approx")
     return unit.get(op.operands[0]!, l).map((x) => {
       const r = isReg(x) ? x : e.reg("f32");
@@ -133,7 +136,7 @@ function paramOf(name: string, v: Value): FormParam {
 }
 
 /** Changes whenever the form that is made of a function does. Part of the fingerprint of every chip that prints it. */
-export const LOWERING_VERSION = 4;
+export const LOWERING_VERSION = 5;
 
 /** Lowers an optimised function. Throws CompileError where a program does not fit the chip's shared memory. */
 export function lowerSimt(original: Func, shape: SimtShape): Form {
@@ -146,16 +149,21 @@ export function lowerSimt(original: Func, shape: SimtShape): Form {
   widenF8Dots(func);
   peelEdges(func);
   orientDots(func, shape);
+  let splitting = true;
   const streamed = new Plan(func, shape);
   if (streamed.stream) {
     const form = emitFunc(func, streamed, shape);
-    if (form.sharedBytes <= shape.sharedBytes) return form;
+    if (form && form.sharedBytes <= shape.sharedBytes) return form;
   }
   // More threads hold a tile in fewer registers each, but share the workgroup's: the form that fits, else the one nearest to it.
   let best: { form: Form; over: number } | undefined;
   for (let threads: number | undefined; ; ) {
-    const plan = new Plan(func, shape, threads, false);
+    const plan = new Plan(func, shape, threads, false, splitting);
     const form = emitFunc(func, plan, shape);
+    if (!form) {
+      splitting = false;
+      continue;
+    }
     threads = plan.threads * 2;
     if (form.sharedBytes > shape.sharedBytes) {
       if (best) return best.form;
@@ -172,7 +180,8 @@ export function lowerSimt(original: Func, shape: SimtShape): Form {
   }
 }
 
-function emitFunc(func: Func, plan: Plan, shape: SimtShape): Form {
+/** The form; undefined where turns of a loop cannot be shared out as planned. */
+function emitFunc(func: Func, plan: Plan, shape: SimtShape): Form | undefined {
   const unit = new Unit(func, plan, shape);
   const { e } = unit;
   func.body.args.forEach((v, index) => {
@@ -186,6 +195,7 @@ function emitFunc(func: Func, plan: Plan, shape: SimtShape): Form {
     unit.define(v, single([], plan.threads), [x]);
   });
   emitBlock(unit, func.body);
+  if (unit.splitFailed) return undefined;
   unit.shared.place();
   const body = removeDead(e.statements);
   const sharedBytes = Math.ceil(unit.shared.bytes / 16) * 16;

@@ -31,6 +31,8 @@ function packHalves(e: SimtEmitter, d: DType, low: Operand, high: Operand): Oper
     return Number(toNarrowBits(e, d, low, 1)) | (Number(toNarrowBits(e, d, high, 1)) << 16) | 0;
   const both = e.unpacked(low, high);
   if (both) return both;
+  const [a, b] = [e.halfOf(low), e.halfOf(high)];
+  if (a && b) return e.simt("halvesOf", "i32", [a.pair, b.pair], { index: a.which | (b.which << 1) });
   return e.simt(d === "f16" ? "packF16" : "packBf16", "i32", [low, high]);
 }
 
@@ -50,9 +52,13 @@ export function unpackWords(e: SimtEmitter, d: DType, words: readonly Operand[],
       return x;
     }
     const size = bytes * 8;
+    const noted = (x: Operand): Operand => {
+      if (bytes === 1 && isReg(x) && isReg(word)) e.isByteOf(x, word, k);
+      return x;
+    };
     if (DTYPES[d].kind === "int")
-      return e.op("shrS", "i32", 1, [e.op("shl", "i32", 1, [word, 32 - size * (k + 1)]), 32 - size]);
+      return noted(e.op("shrS", "i32", 1, [e.op("shl", "i32", 1, [word, 32 - size * (k + 1)]), 32 - size]));
     const bits = e.op("and", "i32", 1, [e.op("shrU", "i32", 1, [word, k * size]), 2 ** size - 1]);
-    return d === "bool" || isF8(d) ? fromMemory(e, d, bits) : bits;
+    return d === "bool" || isF8(d) ? fromMemory(e, d, bits) : noted(bits);
   });
 }

@@ -14,6 +14,7 @@ import {
 } from "../../ir/index.js";
 import { type AxisInfo, analyzeAxes } from "../../passes/index.js";
 import { matrixFor, matrixLayout } from "./dot-matrix.js";
+import { type Direct, findDirect } from "./dot-direct.js";
 import { dotLayout } from "./dot-layout.js";
 import { blocked, type Layout, mapLayout, sameLayout, single, withoutOf } from "./layout.js";
 import { isRearranging, operandLayout, resultLayout } from "./rearrange.js";
@@ -39,6 +40,8 @@ export class Plan {
   readonly largest: number;
   readonly threads: number;
   readonly pipelines: ReadonlyMap<Op, Pipeline>;
+  /** All products of the function, if their operands come into registers as they are used; then nothing streams. */
+  readonly direct: Direct | undefined;
   /** By the loop. There is at most one, and then no pipeline. */
   private readonly streams: ReadonlyMap<Op, Stream>;
   /** Small loads in layouts of their own: those that their uses want. */
@@ -57,15 +60,19 @@ export class Plan {
     threads?: number,
     /** Loops of several products may stream their operands. */
     readonly streaming = true,
+    /** Turns of a loop may be shared out where its author asks for it. */
+    splitting = true,
   ) {
     this.facts = analyzeAxes(func);
     this.largest = this.largestTile();
-    this.streams = streaming ? findStreams(func, shape, this.facts) : new Map();
-    this.pipelines = this.streams.size ? new Map() : findPipelines(func, shape, this.facts);
-    this.threads = this.stream?.threads ?? threads ?? this.chooseThreads();
+    this.direct = threads === undefined ? findDirect(func, shape, this.facts, splitting) : undefined;
+    this.streams = streaming && !this.direct ? findStreams(func, shape, this.facts) : new Map();
+    this.pipelines = this.streams.size || this.direct ? new Map() : findPipelines(func, shape, this.facts);
+    this.threads = this.stream?.threads ?? this.direct?.threads ?? threads ?? this.chooseThreads();
     walk(func.body, (op) => {
       if (isMemory(op)) this.wish(op);
     });
+    for (const [op, l] of this.direct?.loads ?? []) this.wanted.set(op, l);
     this.settle(func.body);
     if (this.stream) this.wantOf(this.stream);
     this.demand(func.body);
@@ -258,6 +265,8 @@ export class Plan {
 
   private productLayout(op: Op): Layout {
     if (this.stream?.dots.some((d) => d.dot === op)) return rowsLayout(shapeOf(op.result), this.threads);
+    const direct = this.direct?.dots.get(op);
+    if (direct) return direct.sum;
     const p = this.pipelines.get(op);
     return p
       ? matrixLayout(op, p, this.threads, this.shape.subgroup! * p.unit.subgroups)
@@ -355,6 +364,10 @@ export class Plan {
           if (d.a) return [sum];
           const { value } = leftOf(op);
           return [[value, rowsLayout(shapeOf(value), this.threads)], sum];
+        }
+        if (this.direct?.dots.has(op)) {
+          const d = this.direct.dots.get(op)!;
+          return [d.a, d.b, d.sum].map((l, i): Need => [op.operands[i]!, l]);
         }
         return [
           [op.operands[0]!, this.anchor(op.operands[0]!)],

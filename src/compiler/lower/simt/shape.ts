@@ -56,6 +56,8 @@ export interface SimtShape {
   atomics(op: AtomicOp, kind: MemKind): boolean;
   /** `copyAsync` and its groups. */
   readonly asyncCopy?: boolean;
+  /** Arithmetic on pairs of halves, and products of subgroups whose operands are loaded as fragments. */
+  readonly halfPairs?: boolean;
   /** `loadMatrix`. */
   readonly loadMatrix?: boolean;
   /** Matrix units, preferred first. */

@@ -18,6 +18,8 @@ interface Tile {
 export class Unit {
   readonly e = new SimtEmitter();
   readonly shared: Shared;
+  /** A loop whose turns were shared out has a barrier inside. */
+  splitFailed = false;
   private readonly tiles = new Map<Value, Tile[]>();
 
   constructor(

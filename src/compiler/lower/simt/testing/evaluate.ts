@@ -2,6 +2,7 @@
 // device. It checks what a device does not: bounds, alignment, and that no thread touches what another one wrote or read
 // since the last barrier. Slow; not a chip.
 
+import { nestedLists } from "../../dead.js";
 import { f16Bits, f16FromBits, roundToBf16 } from "../../../ir/rounding.js";
 import type { FormArg } from "../../simd/testing/evaluate.js";
 import { scalarOp } from "../../simd/testing/evaluate.js";
@@ -197,6 +198,12 @@ class Group {
         return float(x & 0xffff0000);
       case "exp2Approx":
         return Math.fround(2 ** x);
+      case "subPairF16":
+      case "subPairBf16": {
+        const y = Number(args[1]);
+        const [read, bits] = op === "subPairF16" ? [f16FromBits, f16Bits] : [(h: number) => float(h << 16), bf16Bits]; // biome-ignore format: one line
+        return bits(read(x & 0xffff) - read(y & 0xffff)) | (bits(read(x >>> 16) - read(y >>> 16)) << 16) | 0;
+      }
     }
     return scalarOp(op as never, from, to, args);
   }
@@ -285,7 +292,14 @@ function source(form: Form, matrices: readonly MatrixShape[]): string {
         if (s.op === "threadId") out.push(`${d}=T;`);
         else if (s.op === "programId") out.push(`${d}=P[${s.index}];`);
         else if (s.op === "numPrograms") out.push(`${d}=G[${s.index}];`);
-        else if (s.op === "param") out.push(`${d}=A[${s.index}];`);
+        else if (s.op === "andXor") {
+          const [x, y, z] = s.args.map((a) => show(a, "i32"));
+          out.push(`${d}=(${x}&${y})^${z};`);
+        } else if (s.op === "halvesOf") {
+          const [x, y] = s.args.map((a) => show(a, "i32"));
+          const [low, high] = [(s.index! & 1) * 16, (s.index! >> 1) * 16];
+          out.push(`${d}=((${x}>>>${low})&65535)|((${y}>>>${high})<<16);`);
+        } else if (s.op === "param") out.push(`${d}=A[${s.index}];`);
         else {
           const first = s.args[s.op === "select" ? 1 : 0];
           const second = s.args.find((a) => typeof a === "object") as Reg | undefined;
@@ -408,6 +422,28 @@ type Thread = (
   b: readonly number[],
 ) => Generator;
 
+const SUBGROUP = 32;
+
+/** The most subgroups that work on one product. */
+function largestUnit(body: readonly Stmt[], matrices: readonly MatrixShape[]): number {
+  return body.reduce((most, s) => {
+    if (s.s === "matrix") return Math.max(most, matrices[s.matrix]!.subgroups);
+    return nestedLists(s).reduce((m, list) => Math.max(m, largestUnit(list, matrices)), most);
+  }, 1);
+}
+
+/** Runs threads that work together up to a barrier of all, or to their end: tells whether to that. */
+function runUnit(threads: readonly Generator[]): boolean {
+  for (;;) {
+    const states = threads.map((t) => t.next());
+    const first = states[0]!;
+    if (states.some((d) => d.done !== first.done || d.value !== first.value))
+      throw new Error("only some threads reached a barrier");
+    // A shuffle or a product orders no accesses to memory.
+    if (first.done || first.value === undefined) return first.done === true;
+  }
+}
+
 /** Runs every program of a grid. Buffers are changed in place; `offsets`: the element each starts at. */
 export function evaluateForm(
   form: Form,
@@ -423,6 +459,8 @@ export function evaluateForm(
   );
   const group = new Group([...memories, shared], form, matrices);
   const [gx, gy, gz] = [grid[0], grid[1] ?? 1, grid[2] ?? 1];
+  const size = Math.min(form.threads, SUBGROUP * largestUnit(form.body, matrices));
+  const units = Array.from({ length: form.threads / size }, (_, i) => i * size);
   for (let z = 0; z < gz; z++)
     for (let y = 0; y < gy; y++)
       for (let x = 0; x < gx; x++) {
@@ -430,12 +468,11 @@ export function evaluateForm(
           thread(t, [x, y, z], [gx, gy, gz], args, group, offsets),
         );
         for (let running = true; running; ) {
-          const states = threads.map((t) => t.next());
-          // A shuffle or a product orders no accesses to memory.
-          if (states[0]!.value === undefined) group.epoch++;
-          if (states.some((d) => d.done !== states[0]!.done || d.value !== states[0]!.value))
-            throw new Error("only some threads reached a barrier");
-          running = !states[0]!.done;
+          // Up to a barrier of all, units go on each for itself.
+          const ends = units.map((from) => runUnit(threads.slice(from, from + size)));
+          group.epoch++;
+          if (ends.some((done) => done !== ends[0]!)) throw new Error("only some threads reached a barrier");
+          running = !ends[0]!;
         }
       }
 }
