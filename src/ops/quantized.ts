@@ -29,10 +29,17 @@ const [LEAST_GROUP, MOST_GROUP] = [16, 1024];
 const ROWS = 32;
 const COLUMNS = 8;
 const SUMMED = 1024;
+const LEAST_SUMMED = 256;
 /** Of them those that are multiplied in one loop under one scale. */
 const RUN = 128;
 /** Rows from which on widening each weight once, into memory, pays. */
 const SHARED_ROWS = 4;
+
+/** Summed bytes of one turn: as many as cut a row without a rest, if that is not too few. */
+function blockOf(half: number, run: number): number {
+  for (let b = SUMMED; b >= Math.max(run, LEAST_SUMMED); b /= 2) if (half % b === 0) return b;
+  return SUMMED;
+}
 
 interface Layout {
   readonly bits: 4 | 8;
@@ -210,6 +217,7 @@ type QuantizedLinear = (
 export const quantizedLinear: Operator<QuantizedLinear> = operator({
   schema:
     "vexil::quantized_linear(Tensor input, Tensor weight, Tensor scales, Tensor? zeros=None, Tensor? bias=None, *, int group_size=0) -> Tensor",
+  replay: true,
   method: false,
   run: (
     input: Tensor,
@@ -239,6 +247,7 @@ export const quantizedLinear: Operator<QuantizedLinear> = operator({
     )
       return bias ? (callOperator("add.Tensor", y, bias) as Tensor) : y;
     const GS = groupSize === 0 ? RUN : Math.min(l.size, RUN);
+    const block = blockOf(l.half, GS);
     // Where threads share a sum its order follows from the tile's shape, so rows stay alone there.
     const { streamsSums } = y.chip.capabilities;
     const BM = streamsSums ? Math.min(ROWS, 2 ** Math.ceil(Math.log2(M))) : 1;
@@ -260,11 +269,11 @@ export const quantizedLinear: Operator<QuantizedLinear> = operator({
       groups: l.groups,
       BM,
       BN,
-      GB: SUMMED / GS,
+      GB: block / GS,
       GS,
       GROUP: groupSize,
       BITS: l.bits,
-      WHOLE: l.half % SUMMED === 0 && K * l.bits === l.half * 8,
+      WHOLE: l.half % block === 0 && K * l.bits === l.half * 8,
       SHARED,
       ZEROS: zeros !== null,
     });
