@@ -12,7 +12,7 @@ const SHAPES = [
   [129, 272, 4096],
 ];
 /** Error over magnitude that rounding explains. */
-const MOST = { f32: 2e-5, f16: 1e-3, bf16: 8e-3 };
+const MOST = { f32: 2e-5, f16: 1e-3, bf16: 8e-3, tf32: 4e-3, i8: 1e-9 };
 
 /** Prints one line a case; true if all are right. */
 export async function check(vexil) {
@@ -21,9 +21,9 @@ export async function check(vexil) {
     right &&= error < most;
     console.log(error < most ? "ok" : "WRONG", what, error.toExponential(2));
   };
-  for (const dtype of ["bf16", "f16", "f32"])
+  for (const dtype of ["bf16", "f16", "f32", "tf32", "i8"])
     for (const [M, N, K] of SHAPES)
-      for (const turned of ["nn", "nt", "tn"])
+      for (const turned of ["nn", "nt", "tn", "tt"])
         say(
           `matmul ${dtype} ${M} ${N} ${K} ${turned}`,
           await product(vexil, dtype, [M, N, K], turned),
@@ -44,8 +44,12 @@ export async function check(vexil) {
 }
 
 async function product(vexil, dtype, [M, N, K], turned) {
-  const make = (shape) => (dtype === "f32" ? vexil.randn(shape) : vexil.randn(shape).to(dtype));
+  const make = (shape) => {
+    if (dtype === "i8") return vexil.randint(-8, 8, shape, { dtype });
+    return /f32/.test(dtype) ? vexil.randn(shape) : vexil.randn(shape).to(dtype);
+  };
   const [a0, b0] = [make([M, K]), make([K, N])];
+  vexil.setFloat32MatmulPrecision(dtype === "tf32" ? "high" : "highest");
   const a = turned[0] === "t" ? a0.t().contiguous().t() : a0;
   const b = turned[1] === "t" ? b0.t().contiguous().t() : b0;
   const got = await vexil.matmul(a, b).data();
@@ -55,6 +59,7 @@ async function product(vexil, dtype, [M, N, K], turned) {
     const [i, j] = [(q * 7919) % M, (q * 104729) % N];
     let s = 0;
     for (let k = 0; k < K; k++) s += A[i * K + k] * X[k * N + j];
+    if (dtype === "i8") s = (s << 24) >> 24;
     worst = Math.max(worst, Math.abs(got[i * N + j] - s) / (Math.abs(s) + Math.sqrt(K)));
   }
   return worst;

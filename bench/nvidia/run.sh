@@ -3,6 +3,7 @@
 # ./nvidia-results); `node bench/nvidia/report.mjs` writes them into docs/. Each part takes less than eight minutes.
 #
 #   language opinfo models quickstart sanitizer far check     values
+#   faults vendor devices                                     failing kernels, cuBLAS, several GPUs
 #   tiny memory matmul attention decode sort quantized        speed, ours and torch's; floors measures the machine
 #   decoding prefill training learning                        whole models; profile-PART shows the kernels of a step
 #   curve                                                     2,000 training steps, ours and torch's (bench/training)
@@ -39,6 +40,9 @@ part() {
   sanitizer) compute-sanitizer --target-processes all --error-exitcode 3 \
       node node_modules/vitest/vitest.mjs run --maxWorkers=1 --no-file-parallelism --reporter=dot test/language ;;
   far) node bench/nvidia/far.mjs ;;
+  faults) node bench/nvidia/faults.mjs ;;
+  vendor) VEXIL_CUBLAS=$(cublas) node bench/nvidia/vendor.mjs ;;
+  devices) node bench/nvidia/devices.mjs ;;
   check) node bench/nvidia/measure.mjs "" check ;;
   floors) peers floors ;;
   curve) node bench/training/curve.mjs --chip nvidia --peer-device cuda --results "$OUT/curves.json" ;;
@@ -53,6 +57,13 @@ part() {
   profile-*) PROFILE=1 node bench/nvidia/models.mjs "$OUT" "${1#profile-}" ;;
   *) echo "no such part: $1"; return 2 ;;
   esac
+}
+
+# cuBLAS where the loader does not look: beside a Python package. Nothing if there is none.
+cublas() {
+  [ -n "${VEXIL_CUBLAS:-}" ] && echo "$VEXIL_CUBLAS" && return
+  ldconfig -p | grep -q 'libcublas\.so\.1[23]' && return
+  python3 -c 'import glob, sysconfig; print(next(iter(sorted(glob.glob(sysconfig.get_paths()["purelib"] + "/nvidia/*/lib/libcublas.so.1[23]"), reverse=True)), ""))' 2> /dev/null
 }
 
 peers() {
@@ -70,7 +81,7 @@ model_peers() {
 status=0
 for p in "$@"; do
   start=$SECONDS
-  timeout "${LIMIT:-470}" bash -c "$(declare -f part peers model_peers vexil); SHARED=$SHARED; OUT=$OUT; part $p" > "$OUT/$p.log" 2>&1
+  timeout "${LIMIT:-470}" bash -c "$(declare -f part peers model_peers vexil cublas); SHARED=$SHARED; OUT=$OUT; part $p" > "$OUT/$p.log" 2>&1
   code=$?
   [ $code -ne 0 ] && status=1
   echo "=== $p: exit $code after $((SECONDS - start)) s"

@@ -7,6 +7,8 @@ export interface BuiltinChip {
   readonly name: string;
   /** Capabilities that some of its devices lack; everything that needs one is declined there by that name. */
   readonly optional?: readonly ("f64" | "i64")[];
+  /** It may have several devices, each with a name of its own: `NAME:INDEX`. */
+  readonly devices?: true;
   load(): Promise<ChipEntry>;
 }
 
@@ -16,7 +18,7 @@ export const builtinChips: readonly BuiltinChip[] = [
   { name: "wasm", load: async () => (await import("./wasm/index.js")).entry },
   { name: "interpreter", load: async () => (await import("./interpreter/index.js")).entry },
   { name: "opencl", optional: ["f64"], load: async () => (await import("./opencl/index.js")).entry },
-  { name: "nvidia", load: async () => (await import("./nvidia/index.js")).entry },
+  { name: "nvidia", devices: true, load: async () => (await import("./nvidia/index.js")).entry },
 ];
 
 const SUMMARIES: Readonly<Record<string, string>> = {
@@ -29,12 +31,13 @@ const SUMMARIES: Readonly<Record<string, string>> = {
 
 /** Registers the built-in chips with the runtime, in order of preference. */
 export function registerBuiltinChips(): void {
-  for (const { name, load } of builtinChips)
+  for (const { name, devices, load } of builtinChips)
     registerChip({
       name,
       summary: SUMMARIES[name]!,
       probe: async (): Promise<Probe> => (await load()).probe(),
       open: async (): Promise<Chip> => (await load()).open(),
+      ...(devices ? { openDevice: async (index: number) => (await load()).openDevice!(index) } : {}),
     });
 }
 

@@ -42,4 +42,6 @@ export interface KernelSource {
    * parameters in declared order; constexprs are folded in. Throws CompileError at the author's line.
    */
   build(spec: Specialization): Func;
+  /** The author's file and line where the kernel begins, for messages; undefined where nobody knows. May read files. */
+  definition?(): string | undefined;
 }

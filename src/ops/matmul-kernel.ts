@@ -2,7 +2,7 @@
 
 import { constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
 import { dotAccumulator } from "../compiler/ir/ops/reduce.js";
-import { type Chip, kernel, tuningOf } from "../runtime/index.js";
+import { allowsTf32, type Chip, kernel, tuningOf } from "../runtime/index.js";
 import type { DType } from "../compiler/ir/index.js";
 import type { Tensor } from "../tensor/index.js";
 import { launchFewRowsOnUnits } from "./few-rows-kernel.js";
@@ -16,10 +16,10 @@ const product = kernel(
     b: ptr, sbz: dim, sbk: dim, sbn: dim,
     c: ptr, scz: dim, scm: dim, scn: dim,
     M: i32, N: dim, K: dim,
-    BM: constexpr, BN: constexpr, BK: constexpr, GROUP: constexpr, EVEN: constexpr.bool, IN: constexpr.dtype, ACC: constexpr.dtype,
+    BM: constexpr, BN: constexpr, BK: constexpr, GROUP: constexpr, EVEN: constexpr.bool, IN: constexpr.dtype, ACC: constexpr.dtype, TF32: constexpr.bool,
   },
   (
-    { a, saz, sam, sak, b, sbz, sbk, sbn, c, scz, scm, scn, M, N, K, BM, BN, BK, GROUP, EVEN, IN, ACC },
+    { a, saz, sam, sak, b, sbz, sbk, sbn, c, scz, scm, scn, M, N, K, BM, BN, BK, GROUP, EVEN, IN, ACC, TF32 },
     tl,
   ) => {
     const z = tl.programId(2);
@@ -43,7 +43,7 @@ const product = kernel(
       const bk = tl.col(k + ks);
       const x = tl.load(aRows + ak * sak, rows < height && ak < K, 0);
       const y = tl.load(bCols + bk * sbk, bk < K && cols < N, 0);
-      acc = tl.dot(tl.cast(x, IN), tl.cast(y, IN), acc);
+      acc = tl.dot(tl.cast(x, IN), tl.cast(y, IN), acc, { inputPrecision: TF32 ? "tf32" : "ieee" });
     }
     tl.store(c + z * scz + rows * scm + cols * scn, acc, rows < M && cols < N);
   },
@@ -99,6 +99,9 @@ export function matricesOf(t: Tensor): Matrices {
   };
 }
 
+/** Whether operands may lose bits, as {@link setFloat32MatmulPrecision} allows. */
+const roundsToTf32 = (dtype: DType): boolean => dtype === "f32" && allowsTf32();
+
 /** The same turned. */
 const flip = (x: Matrices): Matrices => ({ ...x, rowStride: x.colStride, colStride: x.rowStride });
 
@@ -108,6 +111,8 @@ export type Block = readonly [number, number, number];
 /**
  * The largest block `[M, N, K]` for a product, and how many blocks of rows make a band (0: none): what the chip's tuning tables say,
  * else what suits the chip.
+ *
+ * @param turned the right operand's columns are contiguous, as a layer's weights are
  */
 function dotBlockFor(
   chip: Chip,
@@ -115,8 +120,15 @@ function dotBlockFor(
   M: number,
   N: number,
   K: number,
+  turned: boolean,
 ): readonly [number, number, number, number] {
-  const use = tuningOf(chip, "matmul", { dtype, M, N, K });
+  const use = tuningOf(chip, "matmul", {
+    dtype: roundsToTf32(dtype) ? "tf32" : dtype,
+    M,
+    N,
+    K,
+    turned,
+  });
   const suits = chip.capabilities.dotBlock;
   if (use === undefined) return [...suits, 0];
   const one = (name: string, otherwise: number): number => {
@@ -151,7 +163,9 @@ export function launchProduct(
     if (N < M && launchFewRowsOnUnits(flip(b), flip(a), flip(c), { M: N, N: M, K })) return;
   }
   const { dtype, chip } = c.tensor;
-  const [mostM, mostN, mostK, group] = block ? [...block, 0] : dotBlockFor(chip, dtype, M, N, K);
+  const [mostM, mostN, mostK, group] = block
+    ? [...block, 0]
+    : dotBlockFor(chip, dtype, M, N, K, b.colStride !== 1);
   const whole = [blockFor(M, mostM, 1), blockFor(N, mostN, 8)] as const;
   const [BM, BN] = shareBlocks(chip.capabilities.threads, size, whole);
   const BK = blockFor(K, mostK, 8);
@@ -178,5 +192,6 @@ export function launchProduct(
     EVEN: a.rowStride === 1 && a.colStride !== 1 && M % 16 === 0,
     IN: dtype,
     ACC: dotAccumulator(dtype),
+    TF32: roundsToTf32(dtype),
   });
 }

@@ -2,7 +2,10 @@
 // and `bmm`. `linear` keeps its own kernel, whose sums do not depend on how many rows come together.
 
 import {
+  allowsTf32,
+  type Chip,
   isCapturing,
+  sayMissing,
   type VendorMatmul,
   type VendorMatrix,
   vendorIsFaster,
@@ -13,10 +16,13 @@ import { launchProduct, type Matrices, matricesOf } from "./matmul-kernel.js";
 
 /** Products of fewer multiplications than this are not worth a measurement. */
 const LEAST = 2 ** 21;
-/** Shapes are measured by class: each size rounded up to a power of two, and no larger than this. */
+/** Shapes are measured by class: each size rounded up to a power of two, and no larger than what keeps all threads at work. */
 const LARGEST = 1024;
+const LARGEST_SHARED = 8192;
 
-const classOf = (n: number): number => Math.min(LARGEST, 2 ** Math.ceil(Math.log2(n)));
+/** Where many threads share a program, small products leave most of them idle. */
+const classOf = (chip: Chip, n: number): number =>
+  Math.min(chip.capabilities.programThreads ? LARGEST_SHARED : LARGEST, 2 ** Math.ceil(Math.log2(n)));
 
 const matrixOf = ({ tensor, batchStride, rowStride, colStride }: Matrices, z: number): VendorMatrix => ({
   buffer: tensor.buffer,
@@ -48,6 +54,7 @@ function libraryFor(a: unknown, b: unknown, ndim: number): VendorMatmul | undefi
     x.dtype === y.dtype &&
     y.chip === chip &&
     x.shape.at(-1) === y.shape.at(-2);
+  if (!library && policy === "on") sayMissing(chip);
   if (!library || !fits || (ndim === 3 && x.shape[0] !== y.shape[0])) return undefined;
   const [M, K, N] = [x.shape.at(-2)!, x.shape.at(-1)!, y.shape.at(-1)!];
   if ((policy === "measured" && M * N * K < LEAST) || isCapturing(chip)) return undefined;
@@ -55,10 +62,10 @@ function libraryFor(a: unknown, b: unknown, ndim: number): VendorMatmul | undefi
   const result = { ...left, rowStride: N, columnStride: 1 };
   if (!library.supports(x.dtype, M, N, K, left, right, result)) return undefined;
   if (policy === "on") return library;
-  const [m, n, k] = [classOf(M), classOf(N), classOf(K)];
+  const [m, n, k] = [classOf(chip, M), classOf(chip, N), classOf(chip, K)];
   const turned = [left, right].map((s) => s.columnStride !== 1);
   const faster = vendorIsFaster(chip, {
-    key: `${x.dtype} ${m} ${n} ${k} ${turned.join(" ")}`,
+    key: `${x.dtype}${x.dtype === "f32" && allowsTf32() ? " tf32" : ""} ${m} ${n} ${k} ${turned.join(" ")}`,
     operator: "mm",
     library: `${library.name} ${library.description}`,
     prepare: () => rivals(library, x, [m, n, k], turned),

@@ -76,6 +76,13 @@ export function compileFresh(
   return { func, artifact };
 }
 
+/** Loads code, and lets messages say where its kernel comes from. */
+export function load(source: KernelSource, chip: Chip, artifact: Artifact): Executable {
+  const exe = chip.driver.load(artifact);
+  exe.definition = () => source.definition?.();
+  return exe;
+}
+
 /** Whether the code of a key is loaded. */
 export const isLoaded = (chip: Chip, key: string): boolean => loaded.get(chip)?.has(key) === true;
 
@@ -112,7 +119,7 @@ function fromDiskOrCompiler(
   const cached = name && !debugs("ir") && !debugs("code") ? readCached(name) : undefined;
   if (cached) {
     try {
-      const exe = chip.driver.load(cached);
+      const exe = load(source, chip, cached);
       compileStats.fromDisk++;
       return exe;
     } catch {
@@ -121,5 +128,5 @@ function fromDiskOrCompiler(
   }
   const { artifact } = compileFresh(source, spec, chip);
   if (name) writeCached(name, artifact);
-  return chip.driver.load(artifact);
+  return load(source, chip, artifact);
 }

@@ -11,6 +11,8 @@ export interface DeviceBuffer {
 /** Code that a driver has loaded. Opaque outside its driver. */
 export interface Executable {
   readonly name: string;
+  /** Where the author defined the kernel, for messages. The runtime fills it in. */
+  definition?: () => string | undefined;
 }
 
 /** What a chip can do. Nobody asks a chip for its name; they ask for these. */
@@ -97,6 +99,18 @@ export interface Driver {
   beginCapture?(): void;
   /** What was recorded. Throws, and drops it, when the device cannot record something in it. */
   endCapture?(): CapturedWork;
+  /**
+   * Copies from memory of another driver, ordered with what both have enqueued. False, and nothing is done, where there is no
+   * way that does not pass through the host.
+   */
+  copyFrom?(
+    dst: DeviceBuffer,
+    dstByte: number,
+    from: Driver,
+    src: DeviceBuffer,
+    srcByte: number,
+    bytes: number,
+  ): boolean;
   /** Frees everything, ends workers. */
   close(): void;
 }
@@ -140,6 +154,8 @@ export interface VendorMatmul {
 /** Operators of which a vendor's library may do the work. Never needed: each is undefined where its library is missing. */
 export interface Vendor {
   readonly matmul?: VendorMatmul | undefined;
+  /** What to say to somebody who wants the library for sure and has none. */
+  readonly missing: string;
 }
 
 /** An opened chip: its printer, its driver, what it can do. */
@@ -179,7 +195,15 @@ export interface ChipEntry {
   probe(): Promise<Probe>;
   /** Throws an error with the probe's hint when the chip is not available. */
   open(): Promise<Chip>;
+  /**
+   * For chips that may have several devices: opens one by its number, as the chip `NAME:INDEX`. Undefined when it is the one
+   * that {@link open} opens. Throws an error that says which devices there are.
+   */
+  openDevice?(index: number): Promise<Chip | undefined>;
 }
+
+/** The name of a chip without the number of its device. */
+export const chipKind = (name: string): string => name.replace(/:\d+$/, "");
 
 export class OutOfMemoryError extends Error {
   override name = "OutOfMemoryError";

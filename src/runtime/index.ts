@@ -35,7 +35,8 @@ export {
   type TuningTable,
   tuningOf,
 } from "./tuning-table.js";
-export { setVendorPolicy, type VendorPolicy, vendorIsFaster, vendorPolicy } from "./vendor.js";
+export { sayMissing, setVendorPolicy, type VendorPolicy, vendorIsFaster, vendorPolicy } from "./vendor.js";
+export * from "./precision.js";
 export { VERSION } from "./version.js";
 export { MemoryLimitError, memoryLimit } from "./watermark.js";
 export { type WarmupOptions, type WarmupResult, warmup } from "./warmup.js";

@@ -100,6 +100,36 @@ describe("registry", () => {
     expect((await r.autoload()).name).toBe("gamma");
   });
 
+  test("a chip with several devices opens each once, by its number", async () => {
+    const r = await fresh();
+    const opened: number[] = [];
+    const entry: ChipEntry = {
+      ...entryOf("alpha", there),
+      openDevice: async (index) => {
+        if (index > 1) throw new Error(`no GPU has the number ${index}`);
+        opened.push(index);
+        return index === 0 ? undefined : notingChip(`alpha:${index}`);
+      },
+    };
+    r.registerChip(entry);
+    r.registerChip(entryOf("beta", there));
+    const first = await r.loadChip("alpha");
+    const [second, again] = await Promise.all([r.loadChip("alpha:1"), r.loadChip("alpha:1")]);
+    expect(second).toBe(again);
+    expect(second).not.toBe(first);
+    expect(second.name).toBe("alpha:1");
+    // The device that has the chip's own name.
+    expect(await r.loadChip("alpha:0")).toBe(first);
+    expect(r.loadedChip("alpha:1")).toBe(second);
+    expect(r.openChips()).toEqual([first, second]);
+    expect(opened).toEqual([1, 0]);
+    await expect(r.loadChip("alpha:7")).rejects.toThrow("the chip alpha:7: no GPU has the number 7");
+    await expect(r.loadChip("beta:1")).rejects.toThrow("the chip beta has one device: there is no beta:1");
+    await expect(r.loadChip("gamma:1")).rejects.toThrow('no chip is called "gamma:1"');
+    process.env["VEXIL_CHIP"] = "alpha:1";
+    expect((await r.autoload()).name).toBe("alpha:1");
+  });
+
   test("VEXIL_CHIP decides, and errors name it", async () => {
     const r = await fresh();
     r.registerChip(entryOf("alpha", missing));

@@ -2,7 +2,7 @@
 // It knows no chip by name: `chips/` and other packages register theirs.
 
 import { nearest } from "../compiler/nearest.js";
-import type { Chip, ChipEntry } from "./driver.js";
+import { type Chip, type ChipEntry, chipKind } from "./driver.js";
 import { env, isNode, warn } from "./platform.js";
 import { loadTuning } from "./tuning-table.js";
 
@@ -40,12 +40,17 @@ function unknown(name: string, from: string): ChipError {
 
 function find(name: string, from = ""): ChipEntry {
   const entry = entries.get(name);
-  if (!entry) throw unknown(name, from);
-  return entry;
+  if (entry) return entry;
+  const base = entries.get(chipKind(name));
+  if (!base) throw unknown(name, from);
+  if (!base.openDevice)
+    throw new ChipError(`${from}the chip ${base.name} has one device: there is no ${name}`);
+  return base;
 }
 
 /**
- * Opens a chip, once: later calls give the same one.
+ * Opens a chip, once: later calls give the same one. `NAME:1` is the second device of a chip that has several; each has
+ * memory and a stream of its own, and tensors move between them with `to`.
  * Throws {@link ChipError} for an unknown name, and with the chip's hint when it is not available.
  *
  * @example const chip = await loadChip("wasm");
@@ -64,10 +69,25 @@ async function openChip(name: string): Promise<Chip> {
   const entry = find(name);
   const probe = await entry.probe();
   if (!probe.available) throw new ChipError(unavailable(name, probe));
-  const chip = await entry.open();
-  await loadTuning(chip);
+  const index = deviceOf(name, entry);
+  const device = index === undefined ? await entry.open() : await openDevice(name, entry, index);
+  const chip = device ?? (await loadChip(entry.name));
+  if (device) await loadTuning(chip);
   open.set(name, chip);
   return chip;
+}
+
+/** The number of a device in a name like `gpu:1`; undefined in a chip's own name. */
+const deviceOf = (name: string, entry: ChipEntry): number | undefined =>
+  name === entry.name ? undefined : Number(name.slice(entry.name.length + 1));
+
+/** Undefined: it is the device that has the chip's own name. */
+async function openDevice(name: string, entry: ChipEntry, index: number): Promise<Chip | undefined> {
+  try {
+    return await entry.openDevice!(index);
+  } catch (e) {
+    throw new ChipError(`the chip ${name}: ${(e as Error).message}`, { cause: e });
+  }
 }
 
 const unavailable = (name: string, probe: { found: string; hint?: string }): string =>
@@ -131,11 +151,11 @@ async function choose(): Promise<Chip> {
 }
 
 /** The open chips. */
-export const openChips = (): Chip[] => [...open.values()];
+export const openChips = (): Chip[] => [...new Set(open.values())];
 
 /** Closes every open chip: their memory and workers are gone, tensors on them are unusable. */
 export function closeChips(): void {
-  for (const chip of open.values()) chip.driver.close();
+  for (const chip of openChips()) chip.driver.close();
   open.clear();
   opening.clear();
   chosen = undefined;

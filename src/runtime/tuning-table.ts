@@ -1,7 +1,7 @@
 // Tuning tables: block sizes and other choices by kernel and circumstances, as people write them in YAML. A chip
 // brings a table of its own; files of the user go before it. What is measured at run time stands in `tuner.ts`.
 
-import type { Chip } from "./driver.js";
+import { type Chip, chipKind } from "./driver.js";
 import { env, needBuiltin } from "./platform.js";
 import { settingsChanged } from "./recording.js";
 
@@ -47,7 +47,7 @@ const byChip = new WeakMap<Chip, Map<string, Compiled[]>>();
 export function setTuning(chip: Chip, tables: readonly TuningTable[]): void {
   const kernels = new Map<string, Compiled[]>();
   for (const table of tables) {
-    if (table.chip !== chip.name) continue;
+    if (table.chip !== chipKind(chip.name)) continue;
     for (const [kernel, rows] of Object.entries(table.kernels)) {
       const list = kernels.get(kernel) ?? [];
       for (const { when = {}, use } of rows) {

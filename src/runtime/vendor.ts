@@ -1,8 +1,8 @@
 // Whether a vendor's library does the work of an operator: the policy, and the measurement that decides where the policy
 // leaves it to one. Which operators ask stands in `ops/`; what a chip has, in its folder.
 
-import type { Chip } from "./driver.js";
-import { env } from "./platform.js";
+import { type Chip, chipKind } from "./driver.js";
+import { env, warn } from "./platform.js";
 import { canWaitInPlace, finishNow, type Measurement, measuring, now, type Timing } from "./timing.js";
 import { knownResult, searchesAllowed } from "./tuner.js";
 import { writeResult } from "./tuning-store.js";
@@ -13,8 +13,8 @@ export type VendorPolicy = "off" | "on" | "measured";
 const POLICIES: readonly string[] = ["off", "on", "measured"];
 /** What a measurement may take, in milliseconds, for each side. */
 const BUDGET = 250;
-/** The library must win by more than the noise of a measurement. */
-const MARGIN = 0.97;
+/** Vexil's own kernel stays where the library is not faster by more than this. */
+const MARGIN = 0.95;
 
 let chosen: VendorPolicy | undefined;
 const answers = new Map<string, boolean>();
@@ -40,6 +40,16 @@ function checked(text: string, what: string): VendorPolicy {
   throw new Error(`${what} must be ${POLICIES.join(", ")}; not "${text}"`);
 }
 
+const told = new Set<Chip>();
+
+/** Says once that a library is wanted and not there: somebody set the policy `on`. */
+export function sayMissing(chip: Chip): void {
+  const missing = chip.vendor?.missing;
+  if (missing === undefined || told.has(chip)) return;
+  told.add(chip);
+  warn(`vexil: the vendor policy is "on", but ${missing}. Vexil's own kernels do the work.`);
+}
+
 /** Two ways to do the same work. */
 export interface Rivals {
   /** What is measured, without the chip: operator, dtype, class of shapes, layout. */
@@ -55,7 +65,7 @@ export interface Rivals {
 export function vendorIsFaster(chip: Chip, rivals: Rivals): boolean {
   const key = [
     "vendor",
-    chip.name,
+    chipKind(chip.name),
     chip.description,
     chip.target.fingerprint,
     rivals.library,

@@ -2,7 +2,7 @@
 // another program. What is compiled goes the way of every compiled kernel: into memory and onto disk.
 
 import type { KernelSource, Specialization } from "../compiler/source.js";
-import { buildOptimized, cacheKey, compileStats, isLoaded, keepLoaded } from "./compile.js";
+import { buildOptimized, cacheKey, compileStats, isLoaded, keepLoaded, load } from "./compile.js";
 import { cacheName, readCached, writeCached } from "./disk-cache.js";
 import type { Chip } from "./driver.js";
 import { builtin } from "./platform.js";
@@ -73,7 +73,7 @@ export async function warmup(list: readonly Signature[], options: WarmupOptions 
     try {
       const cached = name && readCached(name);
       if (cached) {
-        keepLoaded(chip, key, chip.driver.load(cached));
+        keepLoaded(chip, key, load(source, chip, cached));
         compileStats.fromDisk++;
         ready++;
         return;
@@ -85,7 +85,7 @@ export async function warmup(list: readonly Signature[], options: WarmupOptions 
       compiled++;
       if (name) writeCached(name, artifact);
       // A launch may have been faster.
-      if (!isLoaded(chip, key)) keepLoaded(chip, key, chip.driver.load(artifact));
+      if (!isLoaded(chip, key)) keepLoaded(chip, key, load(source, chip, artifact));
     } catch (e) {
       failed.push({ signature, error: e instanceof Error ? e : new Error(String(e)) });
     }

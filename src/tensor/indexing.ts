@@ -1,9 +1,12 @@
 // `t.at(…)`, `t.index(…)` and `t.indexSet_(…)`: Python's square brackets as arguments. Numbers and slices give views; tensors of
 // indices go to the operator `index.Tensor` of `ops/`.
 
+import { DTYPES } from "../compiler/ir/index.js";
+import { type Chip, chipKind } from "../runtime/driver.js";
+import { recorder } from "../runtime/recording.js";
 import { parseDType, type DType, type Scalar } from "./dtype.js";
 import { chipOf } from "./fill.js";
-import { fromBytes, type NestedData, scalarTensor, tensor } from "./factory.js";
+import { empty, fromBytes, type NestedData, scalarTensor, tensor } from "./factory.js";
 import { isGradEnabled } from "./grad-mode.js";
 import { sameShape, showShape } from "./layout.js";
 import { callOperator } from "./operator.js";
@@ -198,11 +201,29 @@ function setMasked(view: Tensor, dim: number, mask: Tensor, values: Tensor): voi
     throw new TypeError("a value for each element of a mask needs the mask as the first index: use permute");
 }
 
-/** The way between chips: bytes through the host. Recorded, so that gradients go back the same way. */
+/** A copy that does not pass through the host; undefined where the chips have none. */
+function copyAcross(source: Tensor, chip: Chip): Tensor | undefined {
+  if (chip.driver.copyFrom === undefined || chipKind(chip.name) !== chipKind(source.chip.name))
+    return undefined;
+  recorder?.refuse();
+  const from = callOperator("contiguous", source) as Tensor;
+  const size = DTYPES[from.dtype].bytes;
+  const to = empty(from.shape, { dtype: from.dtype, device: chip.name });
+  const bytes = from.numel * size;
+  const { driver } = from.chip;
+  if (chip.driver.copyFrom(to.buffer, to.offset * size, driver, from.buffer, from.offset * size, bytes))
+    return to;
+  to.dispose();
+  return undefined;
+}
+
+/** The way between chips: straight, or bytes through the host. Recorded, so that gradients go back the same way. */
 const transfer = customFunction({
   name: "to(device)",
   forward: (ctx, source: Tensor, device: string): Tensor => {
     ctx.state["device"] = source.device;
+    const straight = copyAcross(source, chipOf(device));
+    if (straight) return straight;
     return fromBytes(readBytesSync(source), source.shape, source.dtype, device);
   },
   backward: (ctx, grad) => [transferSync(grad, ctx.state["device"] as string), null],
@@ -217,6 +238,7 @@ function to(this: Tensor, target: string): Tensor | Promise<Tensor> {
   }
   if (target === this.device) return this;
   const chip = chipOf(target);
+  if (chip === this.chip) return this;
   if (this.chip.capabilities.syncRead && (chip.capabilities.syncRead || !this.requiresGrad)) {
     return transfer(this, target);
   }

@@ -1,28 +1,32 @@
 // One GPU's context and stream: the calls that everything else of this chip is made of, and what a failed call says.
-// Memory is in memory.ts, launches in driver.ts.
+// Memory is in memory.ts, launches in driver.ts, what a lost context says in lost.ts.
 
 import { debugs } from "../../runtime/platform.js";
 import { CUDA_ERROR_NOT_READY, CUDA_SUCCESS, type Cuda, type CudaApi, CudaError } from "./cuda.js";
 import type { CudaDevice } from "./device.js";
+import { isSticky, lostMessage, type Launched, LaunchLog } from "./lost.js";
 
-/** From here on (cuda.h) errors come from running kernels and stay: every later call fails with them too. */
-const STICKY = new Set([214, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719]);
 const NON_BLOCKING = 1;
 const NO_TIMING = 2;
-/** Launches whose names are kept for the report of an error that shows only later. */
-const REMEMBERED = 8;
+
+/** The context that the thread's calls go to. */
+let current: CudaContext | undefined;
 
 export class CudaContext {
   readonly api: CudaApi;
   readonly stream: number;
+  readonly handle: number;
   /** A call that enqueues and must be recorded is under way: nothing may wait for the GPU. */
   capturing = false;
   /** Waits after each launch, so that a failure names its kernel: `VEXIL_DEBUG=sync`. */
   readonly synchronous = debugs("sync");
-  private readonly recent: string[] = [];
-  private launches = 0;
+  /** What every call says once a kernel has failed: the GPU refuses everything from then on. */
+  lost: { readonly status: number; readonly call: string; readonly text: string } | undefined;
+  private readonly log = new LaunchLog();
   private closed = false;
   private readonly events: number[] = [];
+  /** How many launches came before an event. */
+  private readonly marks = new Map<number, number>();
   private readonly cell = new BigInt64Array(1);
 
   constructor(
@@ -30,9 +34,17 @@ export class CudaContext {
     readonly device: CudaDevice,
   ) {
     this.api = cuda.api;
-    const context = this.out((o) => this.api.cuDevicePrimaryCtxRetain(o, device.handle), "open the GPU");
-    this.check(this.api.cuCtxSetCurrent(context), "cuCtxSetCurrent");
+    this.handle = this.out((o) => this.api.cuDevicePrimaryCtxRetain(o, device.handle), "open the GPU");
+    this.enter();
     this.stream = this.out((o) => this.api.cuStreamCreate(o, NON_BLOCKING), "cuStreamCreate");
+  }
+
+  /** Makes the thread's calls go to this GPU. Throws what a kernel that failed here is to blame for. */
+  enter(): void {
+    if (this.lost !== undefined) throw this.lostError();
+    if (current === this) return;
+    this.check(this.api.cuCtxSetCurrent(this.handle), "cuCtxSetCurrent");
+    current = this;
   }
 
   /** Runs a call that gives one handle or address back. */
@@ -41,38 +53,33 @@ export class CudaContext {
     return Number(this.cell[0]!);
   }
 
-  /** Throws for a failed call; an error of a kernel that ran before names the last launched ones. */
+  /** Throws for a failed call; an error of a kernel that ran before names it, and stays. */
   check(status: number, what: string): void {
     if (status === CUDA_SUCCESS) return;
-    if (!STICKY.has(status)) this.cuda.check(status, what);
-    const names = this.lastLaunches();
-    const which =
-      names.length > 1 && !this.synchronous
-        ? ` Set VEXIL_DEBUG=sync to learn which kernel it was; the last launched are ${names.join(", ")}.`
-        : ` The kernel is ${names[0] ?? "unknown"}.`;
-    throw new CudaError(
+    if (!isSticky(status)) this.cuda.check(status, what);
+    this.lost ??= {
       status,
-      what,
-      `a kernel failed on ${this.device.name}: ${this.cuda.describe(status)}. The GPU's memory in this process is lost.${which}`,
-    );
+      call: what,
+      text: lostMessage(this.device.name, this.cuda.describe(status), this.log.running(), this.synchronous),
+    };
+    throw this.lostError();
+  }
+
+  private lostError(): CudaError {
+    const { status, call, text } = this.lost!;
+    return new CudaError(status, call, text);
   }
 
   /** Notes a launch for {@link check}'s message. */
-  launched(name: string): void {
-    this.recent[this.launches++ % REMEMBERED] = name;
-  }
-
-  /** Names of the last launched kernels, newest first. */
-  private lastLaunches(): string[] {
-    const n = Math.min(this.launches, REMEMBERED);
-    const names = Array.from({ length: n }, (_, i) => this.recent[(this.launches - 1 - i) % REMEMBERED]!);
-    return [...new Set(names)];
+  launched(kernel: Launched): void {
+    this.log.add(kernel);
   }
 
   /** An event recorded in the stream now. Give it back with {@link release}. */
   record(): number {
     const event = this.events.pop() ?? this.out((o) => this.api.cuEventCreate(o, NO_TIMING), "cuEventCreate");
     this.check(this.api.cuEventRecord(event, this.stream), "cuEventRecord");
+    this.marks.set(event, this.log.count);
     return event;
   }
 
@@ -83,15 +90,18 @@ export class CudaContext {
   /** Blocks until an event has passed. */
   waitSync(event: number, what: string): void {
     this.check(this.api.cuEventSynchronize(event), what);
+    this.passed(event);
   }
 
   /** Resolves when an event has passed. Short waits poll, so that a token's result is not late; long ones sleep. */
   async wait(event: number, what: string): Promise<void> {
     const start = performance.now();
     for (;;) {
+      this.enter();
       const status = this.api.cuEventQuery(event);
       if (status !== CUDA_ERROR_NOT_READY) {
         this.check(status, what);
+        this.passed(event);
         return;
       }
       const waited = performance.now() - start;
@@ -104,13 +114,20 @@ export class CudaContext {
     }
   }
 
+  private passed(event: number): void {
+    this.log.ended(this.marks.get(event) ?? 0);
+  }
+
   synchronize(what: string): void {
     this.check(this.api.cuStreamSynchronize(this.stream), what);
+    this.log.ended(this.log.count);
   }
 
   close(): void {
     if (this.closed) return;
     this.closed = true;
+    if (current !== this) this.api.cuCtxSetCurrent(this.handle);
+    current = undefined;
     for (const event of this.events) this.api.cuEventDestroy_v2(event);
     this.api.cuStreamDestroy_v2(this.stream);
     this.api.cuDevicePrimaryCtxRelease_v2(this.device.handle);

@@ -42,6 +42,7 @@ export interface CudaApi {
   cuCtxEnablePeerAccess(context: Handle, flags: number): number;
   cuStreamCreate(stream: Out, flags: number): number;
   cuStreamSynchronize(stream: Handle): number;
+  cuStreamWaitEvent(stream: Handle, event: Handle, flags: number): number;
   cuStreamDestroy_v2(stream: Handle): number;
   cuStreamBeginCapture_v2(stream: Handle, mode: number): number;
   cuStreamEndCapture(stream: Handle, graph: Out): number;
@@ -58,6 +59,7 @@ export interface CudaApi {
   cuMemGetInfo_v2(free: Out, total: Out): number;
   cuDeviceGetDefaultMemPool(pool: Out, device: number): number;
   cuMemPoolSetAttribute(pool: Handle, attribute: number, value: Out): number;
+  cuMemPoolSetAccess(pool: Handle, what: Int32Array, count: Handle): number;
   cuMemPoolTrimTo(pool: Handle, keep: Handle): number;
   cuMemAllocAsync(address: Out, bytes: Handle, stream: Handle): number;
   cuMemFreeAsync(address: Handle, stream: Handle): number;
@@ -67,6 +69,14 @@ export interface CudaApi {
   cuMemFreeHost(address: Handle): number;
   cuMemcpyHtoDAsync_v2(to: Handle, from: Handle, bytes: Handle, stream: Handle): number;
   cuMemcpyDtoHAsync_v2(to: Handle, from: Handle, bytes: Handle, stream: Handle): number;
+  cuMemcpyPeerAsync(
+    to: Handle,
+    toContext: Handle,
+    from: Handle,
+    fromContext: Handle,
+    bytes: Handle,
+    stream: Handle,
+  ): number;
   cuMemcpyDtoDAsync_v2(to: Handle, from: Handle, bytes: Handle, stream: Handle): number;
   cuModuleLoadData(module: Out, image: Uint8Array): number;
   cuModuleGetFunction(fn: Out, module: Handle, name: string): number;
@@ -121,6 +131,7 @@ const SIGNATURES: Readonly<Record<keyof CudaApi, readonly string[]>> = {
   cuCtxEnablePeerAccess: ["intptr_t", "uint32_t"],
   cuStreamCreate: [OUT, "uint32_t"],
   cuStreamSynchronize: ["intptr_t"],
+  cuStreamWaitEvent: ["intptr_t", "intptr_t", "uint32_t"],
   cuStreamDestroy_v2: ["intptr_t"],
   cuStreamBeginCapture_v2: ["intptr_t", "int"],
   cuStreamEndCapture: ["intptr_t", OUT],
@@ -137,6 +148,7 @@ const SIGNATURES: Readonly<Record<keyof CudaApi, readonly string[]>> = {
   cuMemGetInfo_v2: [OUT, OUT],
   cuDeviceGetDefaultMemPool: [OUT, "int"],
   cuMemPoolSetAttribute: ["intptr_t", "int", OUT],
+  cuMemPoolSetAccess: ["intptr_t", "const void *", "uint64_t"],
   cuMemPoolTrimTo: ["intptr_t", "uint64_t"],
   cuMemAllocAsync: [OUT, "uint64_t", "intptr_t"],
   cuMemFreeAsync: ["uint64_t", "intptr_t"],
@@ -146,6 +158,7 @@ const SIGNATURES: Readonly<Record<keyof CudaApi, readonly string[]>> = {
   cuMemFreeHost: ["intptr_t"],
   cuMemcpyHtoDAsync_v2: ["uint64_t", "intptr_t", "uint64_t", "intptr_t"],
   cuMemcpyDtoHAsync_v2: ["intptr_t", "uint64_t", "uint64_t", "intptr_t"],
+  cuMemcpyPeerAsync: ["uint64_t", "intptr_t", "uint64_t", "intptr_t", "uint64_t", "intptr_t"],
   cuMemcpyDtoDAsync_v2: ["uint64_t", "uint64_t", "uint64_t", "intptr_t"],
   cuModuleLoadData: [OUT, "const void *"],
   cuModuleGetFunction: [OUT, "intptr_t", "str"],

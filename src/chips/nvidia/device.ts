@@ -66,14 +66,25 @@ export function deviceCount(cuda: Cuda): number {
   return int[0]!;
 }
 
-/** The GPU to use: `VEXIL_NVIDIA_DEVICE`, else the first. Throws {@link NoCudaError} when it cannot be used. */
-export function chooseDevice(cuda: Cuda): CudaDevice {
+/** The number of the GPU to use when nobody names one: `VEXIL_NVIDIA_DEVICE`, else 0. Asks no driver. */
+export const chosenOrdinal = (): number => Number(env("VEXIL_NVIDIA_DEVICE") ?? 0);
+
+/**
+ * The GPU to use: number `index`, else `VEXIL_NVIDIA_DEVICE`, else the first. Throws {@link NoCudaError} when it cannot be
+ * used, and an error that says which there are for a number without a GPU.
+ */
+export function chooseDevice(cuda: Cuda, index?: number): CudaDevice {
   const count = deviceCount(cuda);
   if (count === 0) throw new NoCudaError("an NVIDIA driver, but no GPU", "Check that `nvidia-smi` lists one");
-  const wanted = env("VEXIL_NVIDIA_DEVICE");
-  const ordinal = wanted === undefined ? 0 : Number(wanted);
-  if (!Number.isInteger(ordinal) || ordinal < 0 || ordinal >= count)
-    throw new Error(`VEXIL_NVIDIA_DEVICE is "${wanted}"; there are GPUs 0 to ${count - 1}`);
+  const ordinal = index ?? chosenOrdinal();
+  if (!Number.isInteger(ordinal) || ordinal < 0 || ordinal >= count) {
+    const there = count === 1 ? "there is one GPU, number 0" : `there are GPUs 0 to ${count - 1}`;
+    const what =
+      index === undefined
+        ? `VEXIL_NVIDIA_DEVICE is "${env("VEXIL_NVIDIA_DEVICE")}"`
+        : `no GPU has the number ${index}`;
+    throw new Error(`${what}; ${there}`);
+  }
   const device = readDevice(cuda, ordinal);
   if (device.capability < OLDEST)
     throw new NoCudaError(

@@ -8,7 +8,9 @@ import { ArgumentBlock, BUFFER, type ScalarKind, scalarCode } from "../../runtim
 import { OwnedBuffer } from "../../runtime/owned-buffers.js";
 import { Reports } from "../../runtime/reports.js";
 import type { CudaContext } from "./context.js";
+import type { Launched } from "./lost.js";
 import { CudaMemory } from "./memory.js";
+import { copyBetween } from "./peers.js";
 import { OVERLAPS } from "./print.js";
 
 /** What the driver must know of a kernel; stands in the artifact's meta. */
@@ -42,6 +44,7 @@ const CAPTURE_RELAXED = 2;
 
 class CudaExecutable implements Executable {
   readonly name: string;
+  definition?: () => string | undefined;
   readonly slots: readonly number[];
   readonly sizes: readonly number[];
   constructor(
@@ -64,6 +67,8 @@ export class CudaDriver implements Driver {
   private readonly block: ArgumentBlock;
   private readonly loaded: CudaExecutable[] = [];
   private open = true;
+  /** What the graph that is being captured launches. */
+  private captured: Executable[] = [];
   private reports: { readonly memory: OwnedBuffer; readonly read: Reports } | undefined;
 
   constructor(private readonly context: CudaContext) {
@@ -98,6 +103,11 @@ export class CudaDriver implements Driver {
   }
 
   free(buffer: DeviceBuffer): void {
+    // With a lost context its memory is gone: whoever lets go of it, often on the way out of an error, need not hear of it.
+    if (this.open && this.context.lost) {
+      this.memory.buffers.remove(this.memory.buffers.own(buffer));
+      return;
+    }
     this.check();
     this.memory.free(buffer);
   }
@@ -109,11 +119,13 @@ export class CudaDriver implements Driver {
 
   async read(src: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array> {
     this.check();
+    this.reports?.read.check();
     return this.memory.read(src, byteOffset, bytes);
   }
 
   readSync(src: DeviceBuffer, byteOffset: number, bytes: number): Uint8Array {
     this.check();
+    this.reports?.read.check();
     return this.memory.readSync(src, byteOffset, bytes);
   }
 
@@ -174,7 +186,8 @@ export class CudaDriver implements Driver {
     }
     const { context } = this;
     if (meta.reports) block.putWhole(BLOCK.args / 8 + slots.length, this.reporting().memory.handle);
-    context.launched(meta.name);
+    if (context.capturing) this.captured.push(exe);
+    else context.launched(exe);
     const status = context.api.cuLaunchKernelEx(this.address, exe.fn, 0, this.address + BLOCK.extra);
     if (status !== 0) context.check(status, `launch ${meta.name} with ${meta.threads} threads a program`);
     if (context.synchronous && !context.capturing) context.synchronize(`run ${meta.name}`);
@@ -217,6 +230,8 @@ export class CudaDriver implements Driver {
   endCapture(): CapturedWork {
     const { api, stream } = this.context;
     this.context.capturing = false;
+    const work = graphOf(this.captured);
+    this.captured = [];
     const graph = this.context.out((o) => api.cuStreamEndCapture(stream, o), "end a capture");
     const exec = this.context.out((o) => api.cuGraphInstantiateWithFlags(o, graph, 0), "make a graph");
     this.context.check(api.cuGraphDestroy(graph), "drop a recording");
@@ -224,11 +239,14 @@ export class CudaDriver implements Driver {
     return {
       launch: () => {
         this.check();
-        this.context.launched("a captured graph");
+        this.context.launched(work);
         this.context.check(api.cuGraphLaunch(exec, stream), "launch a graph");
       },
       dispose: () => {
-        if (alive && this.open) api.cuGraphExecDestroy(exec);
+        if (alive && this.open && !this.context.lost) {
+          this.context.enter();
+          api.cuGraphExecDestroy(exec);
+        }
         alive = false;
       },
     };
@@ -245,6 +263,13 @@ export class CudaDriver implements Driver {
   close(): void {
     if (!this.open) return;
     const { api } = this.context;
+    if (this.context.lost) {
+      // Nothing of it can be freed one by one; it goes with the context.
+      this.open = false;
+      this.context.close();
+      return;
+    }
+    this.context.enter();
     // Whatever still runs ends first; a failed kernel was reported where it was met.
     api.cuStreamSynchronize(this.context.stream);
     for (const { module } of this.loaded) api.cuModuleUnload(module);
@@ -257,7 +282,38 @@ export class CudaDriver implements Driver {
     }
   }
 
+  /** Where a byte of a buffer stands: for libraries that work on the same memory. */
+  addressOfByte(buffer: DeviceBuffer, byteOffset: number): number {
+    return this.memory.buffers.own(buffer).handle + byteOffset;
+  }
+
+  /** Copies of other GPUs' memory go from GPU to GPU, also where they cannot reach each other's memory. */
+  copyFrom(
+    dst: DeviceBuffer,
+    dstByte: number,
+    from: Driver,
+    src: DeviceBuffer,
+    srcByte: number,
+    bytes: number,
+  ): boolean {
+    if (!(from instanceof CudaDriver)) return false;
+    from.check();
+    this.check();
+    const source = from.memory.placeOf(src, srcByte, bytes);
+    copyBetween(from.context, source, this.context, this.memory.placeOf(dst, dstByte, bytes), bytes);
+    return true;
+  }
+
   private check(): void {
     if (!this.open) throw new Error("the nvidia chip is closed");
+    this.context.enter();
   }
+}
+
+/** How a captured graph is named when one of its kernels fails. */
+function graphOf(kernels: readonly Executable[]): Launched {
+  const names = [...new Set(kernels.map((k) => k.name))];
+  const shown = names.slice(0, 12).join(", ") + (names.length > 12 ? ", …" : "");
+  if (names.length === 1) return { name: `${shown} of a captured graph`, definition: kernels[0]!.definition };
+  return { name: `of a captured graph of ${kernels.length} launches (${shown})` };
 }

@@ -15,6 +15,7 @@ const LOG_BYTES = 8192;
 /** Machine code (a cubin) for the context's GPU. Throws {@link CompileError} with the driver compiler's message. */
 export function linkPtx(context: CudaContext, name: string, text: string): Uint8Array {
   const { api, cuda } = context;
+  context.enter();
   const source = new TextEncoder().encode(`${text}\0`);
   // The log is written until cuLinkDestroy, by address: pinned memory has a known one.
   const log = context.out((o) => api.cuMemHostAlloc(o, LOG_BYTES, 0), "pin host memory");

@@ -62,7 +62,7 @@ function mma(
     c: fragments.c ?? c,
     print(u, s) {
       if (!isList(s.a) || !isList(s.b)) throw new Error(`${name} takes its operands from registers`);
-      const inputs = operands === "f64" ? "f64" : operands === "tf32" ? "f32" : "i32";
+      const inputs = operands === "f64" ? "f64" : "i32";
       const [a, b] = [s.a, s.b].map((list) => list.map((o) => u.register(o, inputs)).join(", "));
       const sums = s.c.map((o) => u.register(o, accumulator)).join(", ");
       u.emit(`${name} {${s.d.map((r) => u.reg(r)).join(", ")}}, {${a}}, {${b}}, {${sums}};`);
@@ -114,6 +114,40 @@ function wgmma(operands: "bf16" | "f16", n: number): PtxMatrix {
   };
 }
 
+/** a[64,8] of f32 in a group of four warps. */
+const wideTf32: Fragment = { registers: [64, 4], threads: [1, 2, 8, 16, 32, 128, 256] };
+
+/** The same for f32 rounded to TF32, a in registers; b stands by columns (K is the direction of its rows in memory). */
+function wgmmaTf32(n: number): PtxMatrix {
+  const name = `wgmma.mma_async.sync.aligned.m64n${n}k8.f32.tf32.tf32`;
+  return {
+    name,
+    since: 90,
+    until: 90,
+    m: 64,
+    n,
+    k: 8,
+    operands: "tf32",
+    accumulator: "f32",
+    subgroups: 4,
+    a: { fragment: wideTf32 },
+    b: { shared: true },
+    c: wideSums(n),
+    isAsync: true,
+    print(u, s, bases) {
+      if (isList(s.b) || s.b.major !== "k" || !isList(s.a))
+        throw new Error(`${name} takes a from registers and b by columns from shared memory`);
+      const b = descriptor(u, s.b, bases);
+      const add = s.first === undefined ? "1" : typeof s.first === "object" ? `!${u.reg(s.first)}` : Number(s.first) ? "0" : "1"; // biome-ignore format: one line
+      const [sums, a] = [
+        s.d.map((r) => u.reg(r)).join(", "),
+        s.a.map((o) => u.register(o, "i32")).join(", "),
+      ];
+      u.emit(`${name} {${sums}}, {${a}}, ${b}, ${add}, 1, 1;`);
+    },
+  };
+}
+
 const SWIZZLE: Readonly<Record<SharedMatrix["swizzle"], bigint>> = { 0: 0n, 128: 1n, 64: 2n, 32: 3n };
 
 /** The 64 bits that describe an operand in shared memory; addresses and distances in 16 bytes. */
@@ -141,4 +175,5 @@ export const MATRICES: readonly PtxMatrix[] = [
   mma(80, "u8", "s32.u8.u8.s32", [16, 8, 32], byte),
   mma(80, "f64", "f64.f64.f64.f64", [8, 8, 4], f64),
   ...(["bf16", "f16"] as const).flatMap((d) => [256, 128, 64, 32, 16, 8].map((n) => wgmma(d, n))),
+  ...[256, 128, 64, 32, 16, 8].map(wgmmaTf32),
 ];

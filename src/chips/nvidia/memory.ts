@@ -162,6 +162,12 @@ export class CudaMemory {
     this.context.check(api.cuMemcpyDtoDAsync_v2(to, from, bytes, stream), "copy on the GPU");
   }
 
+  /** The address of a range, for a copy from or to another GPU. */
+  placeOf(buffer: DeviceBuffer, offset: number, bytes: number): number {
+    this.notCapturing("copy between GPUs");
+    return this.range(buffer, offset, bytes, "copy");
+  }
+
   private notCapturing(what: string): void {
     if (this.context.capturing)
       throw new Error(`cannot ${what} while a graph is captured: do it before, or after`);

@@ -313,8 +313,8 @@ function everyStatement(capability: number): Stmt[] {
           leadingBytes: 4096,
         } as const;
         body.push({ s: "matrixFence" });
-        const [a, b] = [{ ...at, major: "k" } as const, { ...at, major: "mn" } as const];
-        body.push({ s: "matrix", matrix, d, a, b, c: d, isAsync: true });
+        const [a, b] = [{ ...at, major: "k" } as const, { ...at, major: m.a.shared ? "mn" : "k" } as const];
+        if (m.a.shared) body.push({ s: "matrix", matrix, d, a, b, c: d, isAsync: true });
         const left = list(size(m.a.fragment!.registers, element), "i32");
         body.push({ s: "matrix", matrix, d, a: left, b, c: d, isAsync: true, first: 1 });
         body.push({ s: "matrixCommit" }, { s: "matrixWait", pending: 0 });

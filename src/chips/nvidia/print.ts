@@ -69,6 +69,7 @@ class Printer implements Head, Bases {
       params.join(",\n"),
       ")",
       `.reqntid ${form.threads}, 1, 1`,
+      ...(form.sharing ? [`.minnctapersm ${form.sharing}`] : []),
       "{",
       ...u.declarations(),
       // The launch before may still run: nothing in memory is touched before it has ended. The one behind may get ready at once.

@@ -38,7 +38,33 @@ export const tuning: TuningTable = {
         "use": {
           "BM": 128,
           "BN": 128,
-          "BK": 32
+          "BK": 16,
+          "GROUP": 8
+        }
+      },
+      {
+        "when": {
+          "dtype": "tf32",
+          "M": "65..",
+          "turned": true
+        },
+        "use": {
+          "BM": 128,
+          "BN": 256,
+          "BK": 32,
+          "GROUP": 8
+        }
+      },
+      {
+        "when": {
+          "dtype": "tf32",
+          "M": "65.."
+        },
+        "use": {
+          "BM": 256,
+          "BN": 128,
+          "BK": 32,
+          "GROUP": 4
         }
       },
       {

@@ -38,19 +38,20 @@ function render(
   const lines = [`${kernel === "kernel" ? kernel : `kernel ${kernel}`}: ${problem}`];
   if (loc && place) {
     const inHelper = loc.caller ? `, in ${functions[loc.source]!.name}` : "";
-    lines.push(`  at ${show(place)}${inHelper}`);
+    lines.push(`  at ${showPlace(place)}${inHelper}`);
     lines.push(...excerpt(place, loc.end - loc.start));
     for (let call = loc.caller; call; call = call.caller) {
       const fn = functions[call.source];
       const at = fn && locate(fn, call.start);
-      if (at) lines.push(`  called from ${show(at)}, in ${fn.name}: ${at.lineText.trim().slice(0, 90)}`);
+      if (at) lines.push(`  called from ${showPlace(at)}, in ${fn.name}: ${at.lineText.trim().slice(0, 90)}`);
     }
   }
   if (hint) lines.push(`  ${hint}`);
   return lines.join("\n");
 }
 
-const show = (p: Place): string =>
+/** A place for people. */
+export const showPlace = (p: Place): string =>
   p.file
     ? `${p.file}:${p.line}:${p.column}`
     : `${p.line}:${p.column} of the function's text${p.script ? ` (${p.script})` : ""}`;

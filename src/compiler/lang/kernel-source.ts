@@ -6,6 +6,8 @@ import { CompileError } from "../target.js";
 import { contentHash, showConstant } from "./content-key.js";
 import { Context } from "./context.js";
 import { helperFunction, runFunction } from "./functions.js";
+import { showPlace } from "./errors.js";
+import { locate } from "./locate.js";
 import type { ConstantMarker, HelperMarker, Marker } from "./markers.js";
 import { parseFunction, type SourceFunction, textOf } from "./parse.js";
 import { tl, tlWith, unknown } from "./tl/index.js";
@@ -66,6 +68,11 @@ class LanguageSource implements KernelSource {
       ].join("\n"),
     );
     return this.key;
+  }
+
+  definition(): string | undefined {
+    this.parsed ??= parseFunction(this.fn, this.name, this.origin);
+    return showPlace(locate(this.parsed, 0));
   }
 
   build(spec: Specialization): Func {

@@ -5,6 +5,7 @@ import type { CpuDriver } from "../driver.js";
 import { openOpenBlas } from "./openblas.js";
 
 export class CpuVendor implements Vendor {
+  readonly missing = "OpenBLAS is not there: install it (on Debian and Ubuntu `apt install libopenblas0`)";
   private found: { readonly matmul: VendorMatmul | undefined } | undefined;
 
   constructor(private readonly driver: CpuDriver) {}

@@ -6,6 +6,7 @@ import { dtypeOf, regKind } from "../simd/kinds.js";
 import type { Operand, Reg, Stmt } from "./form.js";
 import { emitBlock } from "./lower.js";
 import { emitPipelined } from "./pipeline.js";
+import { emitStaged } from "./staged.js";
 import { emitStream } from "./stream.js";
 import { emitSplit } from "./split.js";
 import type { Unit } from "./unit.js";
@@ -69,6 +70,11 @@ function emitFor(unit: Unit, op: Op): void {
   const pipeline = unit.plan.pipelineOf(op);
   if (pipeline) {
     emitPipelined(unit, pipeline);
+    return;
+  }
+  const staged = unit.plan.stagedOf(op);
+  if (staged) {
+    emitStaged(unit, staged);
     return;
   }
   const stream = unit.plan.streamOf(op);

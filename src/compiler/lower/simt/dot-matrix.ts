@@ -1,7 +1,7 @@
 // `dot` on matrix units whose operands are fragments in registers: both operands stand in shared memory, each subgroup owns a
 // block of the result and reads its fragments with `loadMatrix`.
 
-import type { Op, TileType, Value } from "../../ir/index.js";
+import type { DType, Op, TileType, Value } from "../../ir/index.js";
 import { dtypeOf, regKind } from "../simd/kinds.js";
 import type { Operand, Reg } from "./form.js";
 import { bitsOf, type Layout } from "./layout.js";
@@ -10,10 +10,18 @@ import { threadSum } from "./threads.js";
 import { storeTile, type Weight } from "./tiles.js";
 import type { Unit } from "./unit.js";
 
-/** Bytes of an element: pairs of them fill a register of a fragment. */
-const BYTES = 2;
-/** Elements of one row of an 8x8 matrix that `loadMatrix` reads. */
+/** Bytes of an element as a unit takes it. */
+const BYTES: Readonly<Record<MatrixShape["operands"], number>> = {
+  f16: 2,
+  bf16: 2,
+  tf32: 4,
+  i8: 1,
+  u8: 1,
+  f64: 8,
+};
+/** Rows of an 8x8 matrix that `loadMatrix` reads, and bytes of each: eight elements of two bytes, or as many bytes of others. */
 const EIGHT = 8;
+const ROW = 16;
 /** Bytes between the ends of rows in shared memory: the rows of an 8x8 matrix then fall into different banks. */
 const PAD = 16;
 
@@ -22,6 +30,10 @@ export interface Chosen {
   readonly index: number;
   readonly unit: MatrixShape;
 }
+
+/** What a unit must take for operands of a dtype: f32 loses bits only where the product allows it. */
+export const unitDtype = (op: Op, d: DType): string =>
+  d === "f32" && op.attrs["precision"] === "tf32" ? "tf32" : d;
 
 /** The first matrix unit that fits; undefined where there is none. */
 export function matrixFor(op: Op, shape: SimtShape): Chosen | undefined {
@@ -32,12 +44,13 @@ export function matrixFor(op: Op, shape: SimtShape): Chosen | undefined {
   const out = dtypeOf(op.result);
   const index = shape.matrices.findIndex(
     (u) =>
-      u.operands === dtypeOf(a) &&
-      u.operands === dtypeOf(b) &&
+      u.operands === unitDtype(op, dtypeOf(a)) &&
+      u.operands === unitDtype(op, dtypeOf(b)) &&
       u.accumulator === out &&
-      u.a.fragment?.registers.length === 3 &&
-      u.b.fragment?.registers.length === 2 &&
-      (u.operands === "f16" || u.operands === "bf16") &&
+      u.subgroups === 1 &&
+      u.a.fragment !== undefined &&
+      u.b.fragment !== undefined &&
+      u.operands !== "f64" &&
       m % u.m === 0 &&
       n % u.n === 0 &&
       k % u.k === 0,
@@ -52,7 +65,16 @@ export function matrixLayout(
   threads: number,
   subgroup: number,
 ): Layout {
-  const { shape } = op.result.type as TileType;
+  return fragmentLayout((op.result.type as TileType).shape, unit, threads, subgroup);
+}
+
+/** The layout of a result of a shape. */
+export function fragmentLayout(
+  shape: readonly number[],
+  unit: MatrixShape,
+  threads: number,
+  subgroup: number,
+): Layout {
   const [rows, cols] = shape as [number, number];
   const inTile = (bit: number): number => (bit >= unit.n ? (bit / unit.n) * cols : bit);
   let [height, width] = [rows, cols];
@@ -78,17 +100,24 @@ export function matrixLayout(
 interface Panel {
   /** K is the direction of a row. */
   readonly alongK: boolean;
+  /** Bytes of an element. */
+  readonly size: number;
   readonly pitch: number;
   readonly start: number;
   readonly bytes: number;
 }
 
-function panel(l: Layout, kDim: 0 | 1, start: number): Panel {
+function panel(l: Layout, kDim: 0 | 1, start: number, size: number): Panel {
   const [rows, cols] = l.shape as [number, number];
-  // The direction in which threads hold neighbours stays the direction of rows.
-  const along = l.registers[0] === cols || (l.registers.length === 0 && l.threads[0] === cols) ? 0 : 1;
-  const length = l.shape[along]! * BYTES + PAD;
-  return { alongK: along === kDim, pitch: length, start, bytes: length * (along === 1 ? rows : cols) };
+  // The direction in which threads hold neighbours stays the direction of rows, where matrices can be turned as they are read.
+  const along =
+    size !== 2
+      ? kDim
+      : l.registers[0] === cols || (l.registers.length === 0 && l.threads[0] === cols)
+        ? 0
+        : 1;
+  const length = l.shape[along]! * size + PAD;
+  return { alongK: along === kDim, size, pitch: length, start, bytes: length * (along === 1 ? rows : cols) };
 }
 
 /** The byte of each bit of an operand's element numbers. */
@@ -97,13 +126,13 @@ function weightOf(l: Layout, kDim: 0 | 1, p: Panel): Weight {
   const alongRow = (p.alongK ? kDim : 1 - kDim) === 1;
   return (bit) => {
     const [row, col] = bit >= cols ? [bit / cols, 0] : [0, bit];
-    return alongRow ? row * p.pitch + col * BYTES : col * p.pitch + row * BYTES;
+    return alongRow ? row * p.pitch + col * p.size : col * p.pitch + row * p.size;
   };
 }
 
 /** The byte of an element from its coordinates along K and across it. */
 const byteOf = (p: Panel, k: number, other: number): number =>
-  p.alongK ? other * p.pitch + k * BYTES : k * p.pitch + other * BYTES;
+  p.alongK ? other * p.pitch + k * p.size : k * p.pitch + other * p.size;
 
 export function emitMatrixDot(unit: Unit, op: Op, { index, unit: u }: Chosen): void {
   const { e, plan, shared } = unit;
@@ -111,8 +140,10 @@ export function emitMatrixDot(unit: Unit, op: Op, { index, unit: u }: Chosen): v
   const acc = plan.anchor(op.result);
   const [la, lb] = [plan.anchor(a), plan.anchor(b)];
   const k = la.shape[1]!;
-  const pa = panel(la, 1, 0);
-  const pb = panel(lb, 0, Math.ceil(pa.bytes / 128) * 128);
+  const size = BYTES[u.operands];
+  const half = ROW / size;
+  const pa = panel(la, 1, 0, size);
+  const pb = panel(lb, 0, Math.ceil(pa.bytes / 128) * 128, size);
   const [xs, ys] = [unit.get(a, la), unit.get(b, lb)];
   shared.scratch(pb.start + pb.bytes);
   storeTile(e, dtypeOf(a), xs, la, weightOf(la, 1, pa), pa.start);
@@ -133,12 +164,12 @@ export function emitMatrixDot(unit: Unit, op: Op, { index, unit: u }: Chosen): v
   const atA = threadSum(e, [
     ...lanes.map((j) => j * pa.pitch),
     byteOf(pa, 0, EIGHT),
-    byteOf(pa, EIGHT, 0),
+    byteOf(pa, half, 0),
     ...groups.map((bit) => byteOf(pa, 0, rowOf(bit))),
   ]);
   const atB = threadSum(e, [
     ...lanes.map((j) => j * pb.pitch),
-    byteOf(pb, EIGHT, 0),
+    byteOf(pb, half, 0),
     byteOf(pb, 0, EIGHT),
     ...groups.map((bit) => byteOf(pb, 0, colOf(bit))),
   ]);
@@ -151,7 +182,7 @@ export function emitMatrixDot(unit: Unit, op: Op, { index, unit: u }: Chosen): v
   const repeats = acc.registers.slice(u.c.registers.length);
   const right = offsets(repeats.map(colOf).filter((n) => n > 0));
   const down = offsets(repeats.map(rowOf).filter((n) => n > 0));
-  const size = 2 ** u.c.registers.length;
+  const each = 2 ** u.c.registers.length;
   for (let step = 0; step < k; step += u.k) {
     const left = down.map((row) => fragment(pa, atA, 4, byteOf(pa, step, row)));
     const top = pairs(right).flatMap(([col, two]) => {
@@ -160,8 +191,8 @@ export function emitMatrixDot(unit: Unit, op: Op, { index, unit: u }: Chosen): v
     });
     down.forEach((_, i) => {
       right.forEach((_, j) => {
-        const first = (i * right.length + j) * size;
-        const d = sums.slice(first, first + size);
+        const first = (i * right.length + j) * each;
+        const d = sums.slice(first, first + each);
         e.push({ s: "matrix", matrix: index, d, a: left[i]!, b: top[j]!, c: d });
       });
     });

@@ -232,6 +232,8 @@ export interface Form {
   readonly sharedBytes: number;
   readonly regs: readonly Reg[];
   readonly body: readonly Stmt[];
+  /** Workgroups that are to share a multiprocessor: the assembler keeps registers few enough. */
+  readonly sharing?: number;
   /** 32-bit registers that one thread needs at once, about. */
   readonly registers: number;
   /** The layouts of the kernel's tiles as text, for people. */

@@ -205,6 +205,7 @@ function emitFunc(func: Func, plan: Plan, shape: SimtShape): Form | undefined {
     threads: plan.threads,
     programsPerGroup: 1,
     sharedBytes,
+    ...(plan.sharing > 1 ? { sharing: plan.sharing } : {}),
     regs: e.regs,
     body,
     registers: pressureOf(body),

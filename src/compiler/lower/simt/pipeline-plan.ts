@@ -48,13 +48,8 @@ export function findPipelines(
 
 function pipelineOf(loop: Op, shape: SimtShape, facts: ReadonlyMap<Value, AxisInfo>): Pipeline | undefined {
   const body = loop.regions[0]!;
-  const dots = body.ops.filter((op) => op.opcode === "dot");
-  const dot = dots[0];
-  if (dots.length !== 1 || !dot || writes(body)) return undefined;
-  // The sum is a variable of the loop that only the product changes.
-  const carried = body.args.indexOf(dot.operands[2]!);
-  if (carried < 1 || body.terminator!.operands[carried - 1] !== dot.result) return undefined;
-  if (dot.result.uses.size !== 1 || dot.operands[2]!.uses.size !== 1) return undefined;
+  const dot = accumulates(loop);
+  if (!dot) return undefined;
   const [x, y] = [dot.operands[0]!, dot.operands[1]!].map((v) => source(v, body)) as [
     Op | undefined,
     Op | undefined,
@@ -69,6 +64,17 @@ function pipelineOf(loop: Op, shape: SimtShape, facts: ReadonlyMap<Value, AxisIn
   const stages = Math.min(MOST_STAGES, Math.floor((shape.sharedBytes - ATOM) / stageBytes));
   if (stages < FEWEST_STAGES) return undefined;
   return { loop, dot, index, unit: shape.matrices[index]!, a, b, stages, stageBytes };
+}
+
+/** The product of a loop that has one and writes nothing: its sum is a variable of the loop that only the product changes. */
+export function accumulates(loop: Op): Op | undefined {
+  const body = loop.regions[0]!;
+  const dots = body.ops.filter((op) => op.opcode === "dot");
+  const dot = dots[0];
+  if (dots.length !== 1 || !dot || writes(body)) return undefined;
+  const carried = body.args.indexOf(dot.operands[2]!);
+  if (carried < 1 || body.terminator!.operands[carried - 1] !== dot.result) return undefined;
+  return dot.result.uses.size === 1 && dot.operands[2]!.uses.size === 1 ? dot : undefined;
 }
 
 /** A unit that reads both operands out of shared memory. */
@@ -98,7 +104,7 @@ function writes(body: Block): boolean {
 }
 
 /** The load that an operand is, if that is used for nothing else. */
-function source(v: Value, body: Block): Op | undefined {
+export function source(v: Value, body: Block): Op | undefined {
   const op = defOf(v);
   return op?.opcode === "load" && op.parent === body && v.uses.size === 1 ? op : undefined;
 }

@@ -20,6 +20,7 @@ import { blocked, type Layout, mapLayout, sameLayout, single, withoutOf } from "
 import { isRearranging, operandLayout, resultLayout } from "./rearrange.js";
 import { findPipelines, type Pipeline } from "./pipeline-plan.js";
 import type { SimtShape } from "./shape.js";
+import { copiesWhole, findStaged, groupLayout, type Staged, stagedLayout } from "./staged-plan.js";
 import { findStreams, rowsLayout, type Stream } from "./stream-plan.js";
 import { leftOf } from "./stream-operands.js";
 
@@ -30,6 +31,12 @@ const isMemory = (op: Op): boolean => opDef(op.opcode).memory !== undefined;
 
 /** Sums of a product without matrix units from which on a thread holds as many as make its operands cheap. */
 const LARGE_BLOCK = 2 ** 13;
+
+/** From here on a thread may have twice as many, where its operands come beside registers: more products for each that it reads. */
+const HUGE_BLOCK = 2 ** 14;
+
+/** Registers that a thread with a block of 8 x 8 sums and its operands does not do without. */
+const LEAST_REGISTERS = 128;
 
 /** A value in a layout. */
 export type Need = readonly [Value, Layout];
@@ -42,6 +49,8 @@ export class Plan {
   readonly pipelines: ReadonlyMap<Op, Pipeline>;
   /** All products of the function, if their operands come into registers as they are used; then nothing streams. */
   readonly direct: Direct | undefined;
+  /** Loops that are fed by copies beside registers; there are none beside the others. */
+  private readonly staged: ReadonlyMap<Op, Staged>;
   /** By the loop. There is at most one, and then no pipeline. */
   private readonly streams: ReadonlyMap<Op, Stream>;
   /** Small loads in layouts of their own: those that their uses want. */
@@ -68,7 +77,11 @@ export class Plan {
     this.direct = threads === undefined ? findDirect(func, shape, this.facts, splitting) : undefined;
     this.streams = streaming && !this.direct ? findStreams(func, shape, this.facts) : new Map();
     this.pipelines = this.streams.size || this.direct ? new Map() : findPipelines(func, shape, this.facts);
-    this.threads = this.stream?.threads ?? this.direct?.threads ?? threads ?? this.chooseThreads();
+    const others = this.direct !== undefined || this.streams.size + this.pipelines.size > 0;
+    const staged = others ? new Map<Op, Staged>() : findStaged(func, shape, this.facts);
+    this.threads =
+      this.stream?.threads ?? this.direct?.threads ?? threads ?? this.chooseThreads([...staged.values()]);
+    this.staged = [...staged.values()].every((s) => copiesWhole(s, this.threads)) ? staged : new Map();
     walk(func.body, (op) => {
       if (isMemory(op)) this.wish(op);
     });
@@ -130,6 +143,19 @@ export class Plan {
     return undefined;
   }
 
+  /** Workgroups that are to share a multiprocessor. */
+  get sharing(): number {
+    const s = this.staged.values().next().value as Staged | undefined;
+    const each = (this.shape.groupRegisters ?? 0) / (this.threads * LEAST_REGISTERS);
+    return s ? Math.min(s.sharing, Math.max(1, Math.floor(each))) : 1;
+  }
+
+  /** How copies feed a loop whose product reads registers, if they do. */
+  stagedOf(loop: Op): Staged | undefined {
+    for (const s of this.staged.values()) if (s.loop === loop) return s;
+    return undefined;
+  }
+
   /** The layouts in which a value is needed; its home first, if it has one. */
   layoutsOf(v: Value): readonly Layout[] {
     return this.needs.get(v) ?? [];
@@ -183,7 +209,7 @@ export class Plan {
   }
 
   /** How many threads suit the largest tile. */
-  private chooseThreads(): number {
+  private chooseThreads(staged: readonly Staged[]): number {
     const { maxThreads, preferredThreads, subgroup } = this.shape;
     const most = this.largest;
     let products = 0;
@@ -201,7 +227,8 @@ export class Plan {
       return Math.min(maxThreads, Math.max(4 * subgroup!, products / each));
     }
     // Large blocks of sums: 64 in each thread, 8 rows of 8.
-    if (sums >= LARGE_BLOCK) return Math.min(maxThreads, sums / 64);
+    if (sums >= LARGE_BLOCK)
+      return Math.min(maxThreads, sums / (sums >= HUGE_BLOCK && staged.length > 0 ? 128 : 64));
     // Four elements in each thread, or up to 32 before the workgroup grows beyond what the chip prefers.
     const few = Math.min(preferredThreads, most / 4);
     const wanted = Math.max(few, most / 32, Math.min(most, subgroup ?? 1), 1);
@@ -267,6 +294,9 @@ export class Plan {
     if (this.stream?.dots.some((d) => d.dot === op)) return rowsLayout(shapeOf(op.result), this.threads);
     const direct = this.direct?.dots.get(op);
     if (direct) return direct.sum;
+    const s = this.staged.get(op);
+    if (s?.group) return groupLayout(s, this.threads, this.shape.subgroup!);
+    if (s && !s.matrix) return stagedLayout(s, this.threads);
     const p = this.pipelines.get(op);
     return p
       ? matrixLayout(op, p, this.threads, this.shape.subgroup! * p.unit.subgroups)

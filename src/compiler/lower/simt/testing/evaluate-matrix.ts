@@ -22,22 +22,32 @@ const fromBf16 = (half: number): number => {
   return bits.getFloat32(0);
 };
 
+/** The unit reads the upper 19 bits. */
+export const fromTf32 = (word: number): number => {
+  bits.setUint32(0, word & 0xffffe000);
+  return bits.getFloat32(0);
+};
+
 /** A whole operand, row-major, from its fragments. */
 function gather(
   f: Fragment,
   parts: readonly Numbers[],
   size: number,
-  halves: "f16" | "bf16" | undefined,
+  operands: MatrixShape["operands"] | undefined,
 ): number[] {
   const out = Array<number>(size).fill(0);
   parts.forEach((regs, t) => {
     const count = 1 << f.registers.length;
     for (let r = 0; r < count; r++) {
       const at = sumOf(f.threads, t) + sumOf(f.registers, r);
-      if (halves === undefined) out[at] = Number(regs[r]);
-      else {
+      if (operands === undefined || operands === "f64") out[at] = Number(regs[r]);
+      else if (operands === "tf32") out[at] = fromTf32(Number(regs[r]));
+      else if (operands === "i8" || operands === "u8") {
+        const byte = (Number(regs[r >> 2]) >>> (8 * (r % 4))) & 0xff;
+        out[at] = operands === "i8" ? (byte << 24) >> 24 : byte;
+      } else {
         const half = (Number(regs[r >> 1]) >>> (r % 2 ? 16 : 0)) & 0xffff;
-        out[at] = halves === "f16" ? f16FromBits(half) : fromBf16(half);
+        out[at] = operands === "f16" ? f16FromBits(half) : fromBf16(half);
       }
     }
   });
@@ -45,11 +55,11 @@ function gather(
 }
 
 /** The element of an operand at a place along K and one across it. */
-function sharedAt(x: SharedReader, k: number, other: number): number {
-  const perRow = (x.swizzle || 16) / 2;
+function sharedAt(x: SharedReader, k: number, other: number, size: number): number {
+  const perRow = (x.swizzle || 16) / size;
   const [c, r] = x.major === "k" ? [k, other] : [other, k];
   const raw =
-    x.start + Math.floor(r / 8) * x.strideBytes + (r % 8) * perRow * 2 + Math.floor(c / perRow) * x.leadingBytes + (c % perRow) * 2; // biome-ignore format: one sum
+    x.start + Math.floor(r / 8) * x.strideBytes + (r % 8) * perRow * size + Math.floor(c / perRow) * x.leadingBytes + (c % perRow) * size; // biome-ignore format: one sum
   const mask = x.swizzle / 16 - 1;
   return x.byte(x.swizzle ? raw ^ (((raw >> 7) & mask) << 4) : raw);
 }
@@ -63,20 +73,22 @@ export function matrixProduct(
   first: boolean,
 ): Numbers[] {
   const { m, n, k } = unit;
-  const halves = unit.operands === "f16" || unit.operands === "bf16" ? unit.operands : undefined;
-  const left = a ? undefined : gather(unit.a.fragment!, parts.map((p) => p.a!), m * k, halves); // biome-ignore format: one line
-  const right = b ? undefined : gather(unit.b.fragment!, parts.map((p) => p.b!), k * n, halves); // biome-ignore format: one line
+  const { operands } = unit;
+  const size = operands === "tf32" ? 4 : 2;
+  const left = a ? undefined : gather(unit.a.fragment!, parts.map((p) => p.a!), m * k, operands); // biome-ignore format: one line
+  const right = b ? undefined : gather(unit.b.fragment!, parts.map((p) => p.b!), k * n, operands); // biome-ignore format: one line
   const sums = gather(unit.c, parts.map((p) => p.c), m * n, undefined); // biome-ignore format: one line
   if (first) sums.fill(0);
   for (let i = 0; i < m; i++)
     for (let j = 0; j < n; j++) {
       let sum = sums[i * n + j]!;
       for (let p = 0; p < k; p++) {
-        const x = left ? left[i * k + p]! : sharedAt(a!, p, i);
-        const y = right ? right[p * n + j]! : sharedAt(b!, p, j);
+        const x = left ? left[i * k + p]! : sharedAt(a!, p, i, size);
+        const y = right ? right[p * n + j]! : sharedAt(b!, p, j, size);
         sum += x * y;
       }
-      sums[i * n + j] = Math.fround(sum);
+      sums[i * n + j] =
+        unit.accumulator === "f32" ? Math.fround(sum) : unit.accumulator === "i32" ? sum | 0 : sum;
     }
   return parts.map(
     (_, t) =>

@@ -8,7 +8,7 @@ import type { FormArg } from "../../simd/testing/evaluate.js";
 import { scalarOp } from "../../simd/testing/evaluate.js";
 import type { Form, MemKind, Operand, Place, Reg, RegKind, SharedMatrix, Stmt } from "../form.js";
 import type { MatrixShape } from "../shape.js";
-import { matrixProduct, type Numbers } from "./evaluate-matrix.js";
+import { fromTf32, matrixProduct, type Numbers } from "./evaluate-matrix.js";
 
 const BYTES: Record<MemKind, number> = { i8: 1, u8: 1, i16: 2, u16: 2, i32: 4, f32: 4, i64: 8, f64: 8 };
 const GET: Record<MemKind, string> = {
@@ -116,6 +116,8 @@ class Group {
   }
 
   private half(at: number, unit: MatrixShape, t: number): number {
+    if (unit.operands === "tf32")
+      return fromTf32(Number(this.load(this.memories.length - 1, "i32", at, 1, t)[0]));
     const bits = Number(this.load(this.memories.length - 1, "u16", at, 1, t)[0]);
     return unit.operands === "f16" ? f16FromBits(bits) : float(bits << 16);
   }
