@@ -269,9 +269,7 @@ export function launchReduce(w: Walk, o: ReduceOptions): Tensor {
   const T = o.compute;
   const INIT = initial(o.kind, o.before, T);
   const columns = w.sk1 === 1 && K1 >= 8 && !(w.sr1 === 1 && R1 >= 8) && K0 <= x.chip.capabilities.maxGrid[1];
-  const { programThreads = 1 } = x.chip.capabilities;
-  // Threads that share a program meet once a block.
-  const COLS = columns ? bucket(K1) : bucket(R1, programThreads > 1 ? 4096 : 1024);
+  const COLS = columns ? bucket(K1) : bucket(R1, 4096);
   const ROWS =
     COLS === 4096
       ? 1
