@@ -3,7 +3,7 @@
 
 import { DTYPES, isInt, isNarrowFloat, isSigned, type Op, type Value } from "../../ir/index.js";
 import type { Emitter } from "./emit.js";
-import type { Operand, Reg, RegKind } from "./form.js";
+import type { Operand, RegKind } from "./form.js";
 import { panelOf } from "./frame.js";
 import { dtypeOf, isScalarValue, memKind, regKind } from "./kinds.js";
 import { loadRun, frameStore } from "./memory.js";
@@ -57,57 +57,63 @@ export function emitTurned(nest: Nest): boolean {
   const cellAt = (i: Operand, j: Operand): Operand =>
     e.op("add", "i32", 1, [e.op("mul", "i32", 1, [j, strides[run]!]), i]);
 
+  // Where the run of row `i + k` (`k` below `rows`) from `j` on starts; what is the same for all `j` is computed outside of the loop over them.
+  const runs = (i: Operand, rows = lanes): ((k: number, j: Operand) => Operand) => {
+    if (dtypeOf(offset) !== "i32") return (k, j) => at(plus(i, k), j, (of) => index(of(offset)));
+    const starts = Array.from({ length: rows }, (_, k) => at(plus(i, k), 0, (of) => of(offset)));
+    return (k, j) => e.op("add", "i32", 1, [starts[k]!, j]);
+  };
+
   // Turning takes many instructions for each line of memory, too many for a processor to have more than a few lines on
   // their way. Touched one after another first, they come together.
   const touch = (): void =>
     e.loop(0, space[across]!, 1, (i) => {
-      for (let j = 0; j < space[run]!; j += LINE / (DTYPES[d].bits / 8)) {
-        const there = at(i, j, (of) => index(of(offset)));
-        e.out.push({ s: "prefetch", mem, kind: memKind(d), at: there, exists: true });
-      }
+      const runAt = runs(i, 1);
+      for (let j = 0; j < space[run]!; j += LINE / (DTYPES[d].bits / 8))
+        e.out.push({ s: "prefetch", mem, kind: memKind(d), at: runAt(0, j), exists: true });
     });
-  if (!e.prefetches) {
-    if (mask)
-      e.when(
-        at(space[across]! - 1, space[run]! - 1, (of) => of(mask)),
-        touch,
-      );
-    else touch();
-  }
-  e.loop(0, space[across]!, lanes, (i) => {
-    e.loop(0, space[run]!, lanes, (j) => {
-      const whole = (): void => {
-        const rows = Array.from({ length: lanes }, (_, k) =>
-          at(plus(i, k), j, (of) => loadRun(e, d, mem, index(of(offset)), lanes) as Reg),
-        );
-        // What follows on the runs belongs to the tile beside, which is likely the next one, and the processor's own
-        // prefetching does not follow runs that end soon.
-        if (e.prefetches)
-          for (let k = 0; k < lanes; k++) {
-            const next = at(plus(i, k), plus(j, space[run]!), (of) => index(of(offset)));
-            e.out.push({ s: "prefetch", mem, kind: memKind(d), at: next });
-          }
-        turn(e, kind, rows).forEach((x, k) => {
-          frameStore(e, cell.kind, frame(), cellAt(i, plus(j, k)), x, lanes);
-        });
-      };
-      const single = (): void =>
-        e.loop(0, lanes, 1, (k) => {
-          e.loop(0, lanes, 1, (l) => {
-            const [x, y] = [e.op("add", "i32", 1, [i, k]), e.op("add", "i32", 1, [j, l])];
-            const one = at(x, y, (of) => of(value));
-            frameStore(e, cell.kind, frame(), cellAt(x, y), one, 1);
-          });
-        });
-      if (!mask) whole();
-      else
+  const whole = (i: Operand, j: Operand, runAt: (k: number, j: Operand) => Operand): void => {
+    const rows = Array.from({ length: lanes }, (_, k) => loadRun(e, d, mem, runAt(k, j), lanes));
+    // What follows on the runs belongs to the tile beside, which is likely the next one, and the processor's own
+    // prefetching does not follow runs that end soon.
+    if (e.prefetches)
+      for (let k = 0; k < lanes; k++)
+        e.out.push({ s: "prefetch", mem, kind: memKind(d), at: runAt(k, plus(j, space[run]!)) });
+    const to = cellAt(i, j);
+    turn(e, kind, rows).forEach((x, k) => {
+      frameStore(e, cell.kind, frame(), plus(to, k * strides[run]!), x, lanes);
+    });
+  };
+  const single = (i: Operand, j: Operand): void =>
+    e.loop(0, lanes, 1, (k) => {
+      e.loop(0, lanes, 1, (l) => {
+        const [x, y] = [e.op("add", "i32", 1, [i, k]), e.op("add", "i32", 1, [j, l])];
+        const one = at(x, y, (of) => of(value));
+        frameStore(e, cell.kind, frame(), cellAt(x, y), one, 1);
+      });
+    });
+  const blocks = (each: (i: Operand, j: Operand, runAt: ReturnType<typeof runs>) => void): void =>
+    e.loop(0, space[across]!, lanes, (i) => {
+      const runAt = runs(i);
+      e.loop(0, space[run]!, lanes, (j) => each(i, j, runAt));
+    });
+  /** Whether the mask holds up to this element. */
+  const upTo = (i: Operand, j: Operand): Operand => at(i, j, (of) => of(mask!));
+  const all = (): void => {
+    if (!e.prefetches) touch();
+    blocks(whole);
+  };
+  if (!mask) all();
+  else
+    e.when(upTo(space[across]! - 1, space[run]! - 1), all, () =>
+      blocks((i, j, runAt) =>
         e.when(
-          at(plus(i, lanes - 1), plus(j, lanes - 1), (of) => of(mask)),
-          whole,
-          single,
-        );
-    });
-  });
+          upTo(plus(i, lanes - 1), plus(j, lanes - 1)),
+          () => whole(i, j, runAt),
+          () => single(i, j),
+        ),
+      ),
+    );
   return true;
 }
 
