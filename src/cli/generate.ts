@@ -1,7 +1,7 @@
 // `vexil generate MODEL PROMPT`: continues a prompt and streams the text to stdout.
 
 import { z } from "zod";
-import { startEngine } from "../serve/index.js";
+import { loadEngine } from "../serve/engine.js";
 import type { CommandSpec } from "./command.js";
 import { engineOf, interruptible, requestOf, samplingFlags } from "./sampling.js";
 
@@ -16,7 +16,8 @@ export const spec: CommandSpec<typeof flags.shape> = {
   ],
   flags,
   async run([model, prompt], f) {
-    const engine = await startEngine(engineOf(model!, f));
+    // In this thread: a worker would load the program a second time, and nothing else is to be done meanwhile.
+    const engine = await loadEngine(engineOf(model!, f));
     const { signal, release } = interruptible();
     try {
       const started = performance.now();

@@ -35,19 +35,23 @@ export interface Chosen {
 }
 
 export class Sampler {
-  readonly #table: TokenTable;
+  #tokenTable: TokenTable | undefined;
 
   /**
    * @param tokens the bytes of each token
    * @param ends tokens that end an answer
    */
   constructor(
-    tokens: readonly (Uint8Array | undefined)[],
+    private readonly tokens: readonly (Uint8Array | undefined)[],
     private readonly ends: ReadonlySet<number>,
     private readonly vocabSize: number,
     private readonly device: string,
-  ) {
-    this.#table = new TokenTable(tokens);
+  ) {}
+
+  /** Made when an answer is first held to a form: a large vocabulary takes a while to put in order. */
+  get #table(): TokenTable {
+    this.#tokenTable ??= new TokenTable(this.tokens);
+    return this.#tokenTable;
   }
 
   /** The state after a token; null when it is not allowed there. */
