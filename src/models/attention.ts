@@ -118,13 +118,14 @@ export class GroupedAttention extends Module implements Attention {
         splitHeads(this.kProj!.forward(x), kvHeads, headDim),
         splitHeads(this.vProj!.forward(x), kvHeads, headDim),
       ];
-    const all = splitHeads(this.qkvProj.forward(x), heads + 2 * kvHeads, headDim);
-    const [q, k] = [all.narrow(1, 0, heads), all.narrow(1, heads, kvHeads)];
-    return [
-      this.qNorm?.forward(q) ?? q,
-      this.kNorm?.forward(k) ?? k,
-      all.narrow(1, heads + kvHeads, kvHeads),
-    ];
+    // Cut before the heads are taken apart: the gradients of the three stand by tokens, and join in one pass.
+    const counts = [heads, kvHeads, kvHeads];
+    const parts = this.qkvProj.forward(x).splitWithSizes(
+      counts.map((n) => n * headDim),
+      -1,
+    );
+    const [q, k, v] = parts.map((t, i) => splitHeads(t, counts[i]!, headDim)) as [Tensor, Tensor, Tensor];
+    return [this.qNorm?.forward(q) ?? q, this.kNorm?.forward(k) ?? k, v];
   }
 }
 
