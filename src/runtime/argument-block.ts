@@ -24,12 +24,17 @@ export class ArgumentBlock {
   private readonly floats: Float32Array;
   private readonly doubles: Float64Array;
 
-  constructor(memory: ArrayBuffer) {
+  constructor(private readonly memory: ArrayBuffer) {
     this.words = new Uint32Array(memory);
     this.ints = new Int32Array(memory);
     this.bigs = new BigInt64Array(memory);
     this.floats = new Float32Array(memory);
     this.doubles = new Float64Array(memory);
+  }
+
+  /** A part of the memory. */
+  bytes(at: number, length: number): Uint8Array {
+    return new Uint8Array(this.memory, at, length);
   }
 
   /** A whole number of at most 53 bits, an address mostly. Typed arrays take the low 32 bits of what they are given. */

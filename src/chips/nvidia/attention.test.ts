@@ -84,13 +84,18 @@ describe("attention on matrix units of 9.0", () => {
 });
 
 describe.skipIf(!hasPtxas)(`attention as PTX${hasPtxas ? "" : " (missing: ptxas)"}`, () => {
-  it.each([64, 128])("streams to asynchronous matrix units, D%i", async (D) => {
+  it.each([
+    [64, false],
+    [128, false],
+    [128, true],
+  ])("streams to asynchronous matrix units, D%i, through the copy engine %s", async (D, bulkStreams) => {
     await loadChip("hopper");
     const forms: Form[] = [];
     const stop = observe({
       launch(what) {
         const func = buildOptimized(what.source, what.specialization(), NATIVE_MATH);
-        if (/^attention(_backward_(keys|queries))?$/.test(func.name)) forms.push(lowerSimt(func, shape));
+        if (/^attention(_backward_(keys|queries))?$/.test(func.name))
+          forms.push(lowerSimt(func, { ...shape, bulkStreams }));
       },
     });
     try {
@@ -107,8 +112,12 @@ describe.skipIf(!hasPtxas)(`attention as PTX${hasPtxas ? "" : " (missing: ptxas)
       "attention_backward_queries",
     ]);
     for (const form of forms) {
-      const { report } = assemble(printPtx(form, 90), 90);
-      expect(report, form.name).not.toMatch(/serialized/);
+      const text = printPtx(form, 90);
+      const { report } = assemble(text, 90);
+      expect(report, form.name).not.toMatch(/serialized|setmaxnreg/);
+      expect(form.extraThreads, form.name).toBe(bulkStreams ? 128 : undefined);
+      const copies = new Set(text.match(/cp\.async\.(bulk|cg)/g));
+      expect([...copies], form.name).toEqual([bulkStreams ? "cp.async.bulk" : "cp.async.cg"]);
       // A few words may leave the registers; no sums.
       expect(Number(/(\d+) bytes spill stores/.exec(report)?.[1]), form.name).toBeLessThan(256);
     }

@@ -3,10 +3,12 @@
 
 import { REPORT_WORDS, type ReportSite } from "../../compiler/passes/reports.js";
 import type { Artifact } from "../../compiler/target.js";
+import type { BlockMap } from "../../compiler/lower/simt/form.js";
 import type { CapturedWork, DeviceBuffer, Driver, Executable } from "../../runtime/driver.js";
 import { ArgumentBlock, BUFFER, type ScalarKind, scalarCode } from "../../runtime/argument-block.js";
 import { OwnedBuffer } from "../../runtime/owned-buffers.js";
 import { Reports } from "../../runtime/reports.js";
+import { encodeMap, MAP_BYTES } from "./bulk-ops.js";
 import type { CudaContext } from "./context.js";
 import type { Launched } from "./lost.js";
 import { CudaMemory } from "./memory.js";
@@ -26,12 +28,23 @@ export interface KernelMeta {
   readonly sharedBytes: number;
   /** Per ABI parameter: a buffer with the bytes of its element, or a scalar. Each takes 8 bytes in the argument block; with several programs a workgroup the number of programs along axis 0 follows. */
   readonly params: readonly (readonly ["buffer", number] | readonly ["scalar", ScalarKind])[];
+  /** Block maps that a launch makes (print.ts says where they stand among the parameters). */
+  readonly maps?: readonly BlockMap[];
   /** What it reports while it runs; then its last parameter is the memory for that. */
   readonly reports?: readonly ReportSite[];
 }
 
-/** Layout of the pinned block, in bytes: CUlaunchConfig, the `extra` list, the size, one CUlaunchAttribute, then the arguments. */
-const BLOCK = { config: 0, extra: 64, size: 128, attribute: 192, args: 320, bytes: 320 + 4096 } as const;
+/** The most block maps of a kernel. */
+const MAPS = 8;
+const ARGUMENTS = 4096;
+/**
+ * Layout of the pinned block, in bytes: CUlaunchConfig, the `extra` list, the size, one CUlaunchAttribute, the arguments; the block maps,
+ * the last one first, and the addresses of those and of the arguments, as kernels with maps take them: where a map must stand among
+ * the arguments only the driver knows.
+ */
+const BLOCK = { config: 0, extra: 64, size: 128, attribute: 192, args: 320, maps: 320 + ARGUMENTS, places: 320 + ARGUMENTS + MAPS * MAP_BYTES, bytes: 320 + ARGUMENTS + MAPS * (MAP_BYTES + 8) + ARGUMENTS } as const; // biome-ignore format: one line
+/** Maps of a kernel that are kept: buffers come back, so that most launches make none. */
+const KEPT_MAPS = 64;
 /** CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: a launch may begin while the one before it ends. */
 const MAY_OVERLAP = 6;
 /** CU_LAUNCH_PARAM_BUFFER_POINTER and _SIZE. */
@@ -47,6 +60,8 @@ class CudaExecutable implements Executable {
   definition?: () => string | undefined;
   readonly slots: readonly number[];
   readonly sizes: readonly number[];
+  /** Per block map, those made last, by address and step. */
+  readonly maps: readonly Map<string, Uint32Array>[];
   constructor(
     readonly meta: KernelMeta,
     readonly fn: number,
@@ -54,6 +69,7 @@ class CudaExecutable implements Executable {
     readonly owner: CudaDriver,
   ) {
     this.name = meta.name;
+    this.maps = (meta.maps ?? []).map(() => new Map());
     const params = meta.reports ? meta.params.slice(0, -1) : meta.params;
     this.slots = params.map(([what, kind]) => (what === "buffer" ? BUFFER : scalarCode(kind)));
     this.sizes = params.map(([what, size]) => (what === "buffer" ? size : 0));
@@ -94,6 +110,10 @@ export class CudaDriver implements Driver {
       this.address + BLOCK.size,
       EXTRA_END,
     ];
+    for (let i = 0; i < MAPS; i++)
+      this.block.putWhole(BLOCK.places / 8 + i, this.address + BLOCK.maps + i * MAP_BYTES);
+    for (let i = 0; i < ARGUMENTS / 8; i++)
+      this.block.putWhole(BLOCK.places / 8 + MAPS + i, this.address + BLOCK.args + i * 8);
     extra.forEach((value, i) => void this.block.putWhole(BLOCK.extra / 8 + i, value));
   }
 
@@ -185,13 +205,44 @@ export class CudaDriver implements Driver {
       else block.putScalar(at, code, v as number | bigint);
     }
     const { context } = this;
+    if (meta.maps) this.putMaps(exe, values, offsets);
     if (meta.reports) block.putWhole(BLOCK.args / 8 + slots.length, this.reporting().memory.handle);
     if (context.capturing) this.captured.push(exe);
     else context.launched(exe);
-    const status = context.api.cuLaunchKernelEx(this.address, exe.fn, 0, this.address + BLOCK.extra);
+    const status = meta.maps
+      ? context.api.cuLaunchKernelEx(this.address, exe.fn, this.address + BLOCK.places + (MAPS - meta.maps.length) * 8, 0) // biome-ignore format: one line
+      : context.api.cuLaunchKernelEx(this.address, exe.fn, 0, this.address + BLOCK.extra);
     if (status !== 0) context.check(status, `launch ${meta.name} with ${meta.threads} threads a program`);
     if (context.synchronous && !context.capturing) context.synchronize(`run ${meta.name}`);
     if (meta.reports && !context.capturing) this.drain(meta, [gridX, gridY, gridZ]);
+  }
+
+  /** Puts a kernel's block maps into their places. */
+  private putMaps(
+    exe: CudaExecutable,
+    values: readonly (DeviceBuffer | number | bigint)[],
+    offsets: readonly number[],
+  ): void {
+    const { words } = this.block;
+    const { context } = this;
+    exe.meta.maps!.forEach((map, i) => {
+      const buffer = values[map.param]!;
+      const address = this.addressOf(buffer, map.param, exe) + offsets[map.param]! * exe.sizes[map.param]!;
+      const { times, param } = map.step;
+      const step = times * (param === undefined ? 1 : Number(values[param]));
+      const key = `${address} ${step}`;
+      const known = exe.maps[i]!;
+      const at = BLOCK.maps + (MAPS - 1 - i) * MAP_BYTES;
+      let made = known.get(key);
+      if (made === undefined) {
+        if (known.size >= KEPT_MAPS) known.clear();
+        const status = encodeMap(context.api, this.block.bytes(at, MAP_BYTES), map, address, step);
+        context.check(status, `describe argument ${map.param} of ${exe.name} with rows ${step} apart to the copy engine`); // biome-ignore format: one line
+        made = words.slice(at / 4, (at + MAP_BYTES) / 4);
+        known.set(key, made);
+      }
+      words.set(made, at / 4);
+    });
   }
 
   /** Memory for what kernels report, and who reads it. */

@@ -89,7 +89,7 @@ describe.skipIf(!hasPtxas)(`library kernels as PTX${hasPtxas ? "" : " (missing: 
           [a.t(), a.t()],
         ] as const) {
           const [form] = formsOf(90, () => matmul(x, y));
-          expect(count(form!.body, "copyAsync")).toBeGreaterThan(0);
+          expect(count(form!.body, "bulkCopy")).toBeGreaterThan(0);
           expect(count(form!.body, "matrixCommit")).toBe(1);
           const { report } = assemble(printPtx(form!, 90), 90);
           // ptxas says when it cannot keep products in flight.

@@ -64,6 +64,8 @@ export interface Bases {
   buffer(index: number): string;
   /** The register (32 bits) with the address of shared memory. */
   shared(): string;
+  /** The register (64 bits) with the address of block map `index`. */
+  map(index: number): string;
 }
 
 interface Address {
@@ -110,7 +112,7 @@ export function addressOf(u: PtxUnit, bases: Bases, p: Place): Address {
 }
 
 /** `@%p ` before an instruction under a mask; nothing for `true`; `undefined` when it never runs. */
-function guard(u: PtxUnit, mask: Of<"load">["mask"]): string | undefined {
+export function guard(u: PtxUnit, mask: Of<"load">["mask"]): string | undefined {
   if (mask === undefined) return "";
   if (typeof mask === "object") return `@${u.reg(mask)} `;
   return Number(mask) ? "" : undefined;

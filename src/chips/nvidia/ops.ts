@@ -65,6 +65,8 @@ export interface Head {
   scalar(index: number): string;
   programId(axis: number): string;
   numPrograms(axis: number): string;
+  /** The predicate of the threads behind the workgroup's own. */
+  isExtra(): string;
 }
 
 type Print = (u: PtxUnit, s: OpStmt, d: string, kind: RegKind, head: Head) => void;
@@ -103,6 +105,7 @@ const OTHERS: Readonly<Record<string, Print>> = {
   },
   programId: (u, s, d, _, head) => u.emit(`mov.b32 ${d}, ${head.programId(s.index!)};`),
   numPrograms: (u, s, d, _, head) => u.emit(`mov.b32 ${d}, ${head.numPrograms(s.index!)};`),
+  isExtra: (u, _s, d, _, head) => u.emit(`mov.pred ${d}, ${head.isExtra()};`),
   threadId: (u, _, d) => u.emit(`mov.u32 ${d}, %tid.x;`),
   exp2Approx: (u, s, d) => u.emit(`ex2.approx.ftz.f32 ${d}, ${inReg(u, s, 0, "f32")};`),
   f16ToF32: half(0),

@@ -3,6 +3,7 @@
 
 import type { Form, Stmt } from "../../compiler/lower/simt/form.js";
 import { MATRICES } from "./matrix.js";
+import { printArrive, printBarrier, printBulkCopy, printBulkWait, printExpect } from "./bulk-ops.js";
 import {
   type Bases,
   printAtomic,
@@ -16,14 +17,15 @@ import { gridRegister, type Head, printOp } from "./ops.js";
 import { PtxUnit } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 5;
+export const PRINTER_VERSION = 6;
 
 /** The name of every kernel's entry point. */
 export const ENTRY = "kernel";
 
 /**
  * PTX for one kernel. Its parameters take 8 bytes each, in the order of the ABI; a buffer is the address of its first
- * element. A form with several programs a workgroup has one more: the number of programs along axis 0.
+ * element. A form with several programs a workgroup has one more: the number of programs along axis 0. Block maps (128
+ * bytes each) stand before everything else, the last one first.
  *
  * @param capability compute capability, 75 and up
  */
@@ -60,6 +62,7 @@ class Printer implements Head, Bases {
     const target = u.capability === NEWEST ? "sm_90a" : `sm_${Math.min(u.capability, NEWEST)}`;
     const hidden = form.programsPerGroup > 1 ? 1 : 0;
     const params = Array.from({ length: form.params.length + hidden }, (_, i) => `\t.param .b64 p${i}`);
+    form.maps?.forEach((_, i) => void params.unshift(`\t.param .align 64 .b8 map${i}[128]`));
     return [
       `.version ${u.capability >= NEWEST ? "8.0" : u.capability > 86 ? "7.8" : "7.4"}`,
       `.target ${target}`,
@@ -68,8 +71,9 @@ class Printer implements Head, Bases {
       `.visible .entry ${ENTRY}(`,
       params.join(",\n"),
       ")",
-      `.reqntid ${form.threads}, 1, 1`,
-      ...(form.sharing ? [`.minnctapersm ${form.sharing}`] : []),
+      `.reqntid ${form.threads + (form.extraThreads ?? 0)}, 1, 1`,
+      // Without it `setmaxnreg` has no effect.
+      ...(form.sharing || form.extraThreads ? [`.minnctapersm ${form.sharing ?? 1}`] : []),
       "{",
       ...u.declarations(),
       // The launch before may still run: nothing in memory is touched before it has ended. The one behind may get ready at once.
@@ -122,6 +126,22 @@ class Printer implements Head, Bases {
     });
   }
 
+  map(index: number): string {
+    return this.once(`map ${index}`, () => {
+      const t = this.u.temp("i64");
+      this.head.push(`\tmov.b64 ${t}, map${index};`, `\tcvta.param.u64 ${t}, ${t};`);
+      return t;
+    });
+  }
+
+  isExtra(): string {
+    return this.once("extra", () => {
+      const [t, p] = [this.u.temp("i32"), this.u.temp("mask")];
+      this.head.push(`\tmov.u32 ${t}, %tid.x;`, `\tsetp.ge.u32 ${p}, ${t}, ${this.form.threads};`);
+      return p;
+    });
+  }
+
   programId(axis: number): string {
     const per = this.form.programsPerGroup;
     if (axis > 0 || per === 1) return gridRegister("ctaid", axis);
@@ -162,7 +182,7 @@ class Printer implements Head, Bases {
   }
 
   private statement(s: Stmt): void {
-    const { u } = this;
+    const { u, form } = this;
     switch (s.s) {
       case "op":
         printOp(u, s, this);
@@ -178,13 +198,36 @@ class Printer implements Head, Bases {
         break;
       case "barrier":
         if (s.global) u.emit("membar.gl;");
-        u.emit(s.scope === "group" ? "bar.sync 0;" : "bar.warp.sync -1;");
+        if (s.scope === "subgroup") u.emit("bar.warp.sync -1;");
+        else if (s.scope === "group" && form.extraThreads) u.emit(`bar.sync 1, ${form.threads};`);
+        else u.emit("bar.sync 0;");
         break;
       case "shuffle":
         printShuffle(u, s);
         break;
       case "copyAsync":
         printCopyAsync(u, this, s);
+        break;
+      case "bulkBarrier":
+        printBarrier(u, this, s);
+        break;
+      case "bulkFence":
+        u.emit("fence.proxy.async.shared::cta;");
+        break;
+      case "bulkArrive":
+        printArrive(u, this, s);
+        break;
+      case "registers":
+        u.emit(`setmaxnreg.${s.more ? "inc" : "dec"}.sync.aligned.u32 ${s.count};`);
+        break;
+      case "bulkExpect":
+        printExpect(u, this, s);
+        break;
+      case "bulkCopy":
+        printBulkCopy(u, this, s);
+        break;
+      case "bulkWait":
+        printBulkWait(u, this, s);
         break;
       case "copyCommit":
         u.emit("cp.async.commit_group;");

@@ -9,30 +9,39 @@ import { loadChip, registerChip } from "../../runtime/index.js";
 import { shapeOf } from "./shape.js";
 import { tuning } from "./tuning.js";
 
-const device = "hopper products";
-registerChip({
-  name: device,
-  summary: "the evaluator of the GPU form, with the matrix units of 9.0",
-  probe: () => Promise.resolve({ available: true, found: device }),
-  open: () =>
-    Promise.resolve(
-      evaluatorChip(
-        device,
-        shapeOf({ capability: 90, sharedPerBlockOptIn: 232448, registersPerBlock: 65536 }),
-        {
+const hopper = shapeOf({ capability: 90, sharedPerBlockOptIn: 232448, registersPerBlock: 65536 });
+const SHAPES = {
+  "hopper products": hopper,
+  // Its threads bring the operands themselves.
+  "hopper products without its copy engine": { ...hopper, bulkCopy: false },
+};
+for (const [device, shape] of Object.entries(SHAPES)) {
+  registerChip({
+    name: device,
+    summary: "the evaluator of the GPU form, with the matrix units of 9.0",
+    probe: () => Promise.resolve({ available: true, found: device }),
+    open: () =>
+      Promise.resolve(
+        evaluatorChip(device, shape, {
           capabilities: { matrixDtypes: ["bf16", "f16"], dotBlock: [128, 128, 32], threads: 1 },
           tuning: { ...tuning, chip: device },
-        },
+        }),
       ),
-    ),
-});
-await loadChip(device);
+  });
+  await loadChip(device);
+}
+const [engine, threads] = Object.keys(SHAPES) as [string, string];
 
 const [M, N, K] = [128, 272, 80];
 const small = (n: number, seed: number): number[] =>
   Array.from({ length: n }, (_, i) => ((i * seed) % 17) - 8);
 
-it.each(["nn", "tn", "tt"])("%s", async (turned) => {
+it.each([
+  ["nn", engine],
+  ["tn", engine],
+  ["tt", engine],
+  ["tt", threads],
+])("%s on %s", async (turned, device) => {
   const [x, y] = [small(M * K, 7), small(K * N, 11)];
   const make = (list: number[], rows: number, cols: number, turn: boolean): Tensor => {
     const t = tensor(list, { shape: [rows, cols], dtype: "bf16", device });

@@ -56,11 +56,12 @@ export function metaOf(form: Form): KernelMeta {
   return {
     name: form.name,
     entry: ENTRY,
-    threads: form.threads,
+    threads: form.threads + (form.extraThreads ?? 0),
     programsPerGroup: form.programsPerGroup,
     sharedBytes: form.sharedBytes,
     params: form.params.map((p) =>
       p.kind === "buffer" ? ["buffer", bytesOf(p.mem)] : ["scalar", p.reg === "mask" ? "i32" : p.reg],
     ),
+    ...(form.maps ? { maps: form.maps } : {}),
   };
 }

@@ -39,6 +39,26 @@ export function eachOperand(s: Stmt, fn: (o: Operand) => void): void {
       fn(s.from.at);
       maybe(s.mask);
       return;
+    case "bulkBarrier":
+    case "bulkArrive":
+      fn(s.place.at);
+      maybe(s.mask);
+      return;
+    case "bulkExpect":
+      fn(s.place.at);
+      fn(s.bytes);
+      maybe(s.mask);
+      return;
+    case "bulkCopy":
+      fn(s.to.at);
+      s.from.forEach(fn);
+      fn(s.barrier.at);
+      maybe(s.mask);
+      return;
+    case "bulkWait":
+      fn(s.place.at);
+      fn(s.parity);
+      return;
     case "matrix":
       for (const x of [s.a, s.b])
         if (isList(x)) x.forEach(fn);

@@ -34,6 +34,8 @@ export type RegOp =
   | "threadId"
   /** (f32) -> f32: 2 to its power, to about 2^-22. Only on chips whose target says that it has it. */
   | "exp2Approx"
+  /** -> mask: the thread is one of {@link Form.extraThreads}. */
+  | "isExtra"
   /** (f32, f32) -> i32: both rounded (to nearest even) to a pair of halves. */
   | "packF16"
   | "packBf16"
@@ -68,6 +70,17 @@ export interface Place {
   readonly mem: Mem;
   readonly at: Operand;
   readonly plus?: number;
+}
+
+/**
+ * The blocks of 16-bit elements that `bulkCopy` brings to shared memory: `rows` rows of 64 neighbours. A row begins `step` elements
+ * behind the one before: `times`, or `times` what scalar parameter `param` is.
+ */
+export interface BlockMap {
+  /** The buffer. */
+  readonly param: number;
+  readonly step: { readonly times: number; readonly param?: number };
+  readonly rows: number;
 }
 
 /** A matrix operand in shared memory, for matrix units that read it there. */
@@ -136,9 +149,9 @@ export type Stmt =
     } & Place)
   /**
    * All threads (of the workgroup, or of each subgroup) arrive before any goes on; what they wrote to shared memory
-   * before, and with `global` also to buffers, is seen by the others after it.
+   * before, and with `global` also to buffers, is seen by the others after it. `all`: those of {@link Form.extraThreads}, too.
    */
-  | { readonly s: "barrier"; readonly scope: "group" | "subgroup"; readonly global?: boolean }
+  | { readonly s: "barrier"; readonly scope: "all" | "group" | "subgroup"; readonly global?: boolean }
   /**
    * Values of other lanes of the subgroup: of lane `lane ^ by` (xor), `lane - by` (up), `lane + by` (down), `by` (index).
    * i32 and f32 only; all lanes take part. Without such a lane `dst` gets the thread's own value.
@@ -163,6 +176,42 @@ export type Stmt =
   | { readonly s: "copyCommit" }
   /** Waits until all but the last `pending` groups of this thread have arrived. (A barrier shows them to other threads.) */
   | { readonly s: "copyWait"; readonly pending: number }
+  /**
+   * Makes a barrier of the copy engine, 8 bytes of shared memory, whose turns end when `count` threads have arrived and all bytes that
+   * they announced. `bulkFence` shows new barriers, and what the thread did in shared memory, to the engine after the next barrier.
+   */
+  | {
+      readonly s: "bulkBarrier";
+      readonly place: Place;
+      readonly count: number;
+      readonly mask?: Operand;
+    }
+  | { readonly s: "bulkFence" }
+  /** A thread arrives at a barrier; with `bulkExpect` it announces bytes, before it starts their copies. */
+  | { readonly s: "bulkArrive"; readonly place: Place; readonly mask?: Operand }
+  | {
+      readonly s: "bulkExpect";
+      readonly place: Place;
+      readonly bytes: Operand;
+      readonly mask?: Operand;
+    }
+  /**
+   * The copy engine brings a block of {@link Form.maps} to `to`, a multiple of 1024: rows of 128 bytes, in which piece `p` of row `r`
+   * stands at `p ^ (r % 8)`. `from` is a column, a row and a piece of 8 elements: the block's element `[r, c]` is element
+   * `8 * piece - 64 - rows * step + (row + r) * step + column + c` of the buffer, zero where `row + r` reaches `rows` or `column + c` 64.
+   */
+  | {
+      readonly s: "bulkCopy";
+      readonly map: number;
+      readonly to: Place;
+      readonly from: readonly [column: Operand, row: Operand, piece: Operand];
+      readonly barrier: Place;
+      readonly mask?: Operand;
+    }
+  /** Waits for a turn of a barrier; turns have parity 0 and 1 in turn, before the first lies one of parity 1. What was copied is seen by the thread and by matrix units. */
+  | { readonly s: "bulkWait"; readonly place: Place; readonly parity: Operand }
+  /** From here on a thread of its subgroups has so many registers. */
+  | { readonly s: "registers"; readonly count: number; readonly more: boolean }
   /**
    * `d = a * b + c` on fragments, by the shape at `matrix` of {@link SimtShape.matrices}: registers in the order of its
    * {@link Fragment}s, pairs of 16-bit elements in i32. With `isAsync` the products are complete after `matrixWait`, and `d` is
@@ -228,6 +277,10 @@ export interface Form {
    * the thread's program. Such a form has no barriers and no shared memory.
    */
   readonly programsPerGroup: number;
+  /** Threads behind those of the workgroup that do work of their own; they take no part in barriers but those of `all`. */
+  readonly extraThreads?: number;
+  /** What a launch prepares for `bulkCopy`. */
+  readonly maps?: readonly BlockMap[];
   /** Bytes of shared memory (16-byte aligned start; 1024 where matrix units read it). */
   readonly sharedBytes: number;
   readonly regs: readonly Reg[];

@@ -10,8 +10,8 @@ import { scalarizeInduction } from "../simd/induction.js";
 import { dtypeOf, literal, memKind, regKind } from "../simd/kinds.js";
 import { emitControl } from "./control.js";
 import { removeDead } from "./dead.js";
-import type { Form } from "./form.js";
-import { isReg } from "../simd/emit.js";
+import type { Form, Stmt } from "./form.js";
+import { branch, isReg } from "../simd/emit.js";
 import { type Layout, showLayout, single } from "./layout.js";
 import { emitMemory } from "./memory.js";
 import { orientDots } from "./orient.js";
@@ -19,6 +19,8 @@ import { peelEdges } from "./peel.js";
 import { Plan, shapeOf, sizeOf } from "./plan.js";
 import { pressureOf } from "./pressure.js";
 import { isRearranging, operandLayout } from "./rearrange.js";
+import { Producer } from "./produce.js";
+import type { Production } from "./produce-plan.js";
 import { emitReduce } from "./reduce.js";
 import { emitScan } from "./scan.js";
 import { emitSort } from "./sort.js";
@@ -135,8 +137,38 @@ function paramOf(name: string, v: Value): FormParam {
   return { kind: "scalar", name, reg: d === "bool" ? "i32" : regKind(d), mem };
 }
 
+/** Threads that hand registers to others, or take them, together; what one that copies keeps; and the step in which they change. */
+const [SHARING, FEW_REGISTERS, REGISTER_STEP] = [128, 24, 8];
+
+/** The whole function, and beside it the threads that bring a loop's operands; how many these are. */
+function emitApart(unit: Unit, p: Production): number {
+  const { e, plan } = unit;
+  const producer = new Producer(unit, p, plan.threads, unit.shape.subgroup!);
+  producer.prologue();
+  const shares = plan.threads > SHARING && unit.shape.groupRegisters !== undefined;
+  const [copying, computing]: [Stmt[], Stmt[]] = [[], []];
+  e.inside(copying as never[], () =>
+    unit.apart(() => {
+      if (shares) e.push({ s: "registers", count: FEW_REGISTERS, more: false });
+      // One of its subgroups is enough.
+      const last = plan.threads + unit.shape.subgroup!;
+      e.when(e.op("ltS", "mask", 1, [e.simt("threadId", "i32", []), last]) as Reg, () => producer.produce());
+    }),
+  );
+  unit.producer = producer;
+  e.inside(computing as never[], () => {
+    if (shares) {
+      const each = ((unit.shape.groupRegisters ?? 0) / SHARING - FEW_REGISTERS) / (plan.threads / SHARING);
+      e.push({ s: "registers", count: Math.floor(each / REGISTER_STEP) * REGISTER_STEP, more: true });
+    }
+    emitBlock(unit, unit.func.body);
+  });
+  e.push(branch(e.simt("isExtra", "mask", []) as Reg, copying as never, computing as never) as Stmt);
+  return shares ? SHARING : unit.shape.subgroup!;
+}
+
 /** Changes whenever the form that is made of a function does. Part of the fingerprint of every chip that prints it. */
-export const LOWERING_VERSION = 5;
+export const LOWERING_VERSION = 6;
 
 /** Lowers an optimised function. Throws CompileError where a program does not fit the chip's shared memory. */
 export function lowerSimt(original: Func, shape: SimtShape): Form {
@@ -194,7 +226,10 @@ function emitFunc(func: Func, plan: Plan, shape: SimtShape): Form | undefined {
     if (isReg(x)) e.settle(x);
     unit.define(v, single([], plan.threads), [x]);
   });
-  emitBlock(unit, func.body);
+  const apart = plan.threads + SHARING <= shape.maxThreads ? plan.production : undefined;
+  let extra = 0;
+  if (apart) extra = emitApart(unit, apart);
+  else emitBlock(unit, func.body);
   if (unit.splitFailed) return undefined;
   unit.shared.place();
   const body = removeDead(e.statements);
@@ -208,6 +243,8 @@ function emitFunc(func: Func, plan: Plan, shape: SimtShape): Form | undefined {
     ...(plan.sharing > 1 ? { sharing: plan.sharing } : {}),
     regs: e.regs,
     body,
+    ...(extra ? { extraThreads: extra } : {}),
+    ...(unit.maps.length ? { maps: unit.maps } : {}),
     registers: pressureOf(body),
     layouts: plan.describe(showLayout),
   };

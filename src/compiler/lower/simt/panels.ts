@@ -1,8 +1,9 @@
 // Operands of matrix units in shared memory: panels of rows of 128 bytes whose 16-byte pieces are permuted against bank conflicts.
 // How a loaded tile lies in them, its copy from memory, and the description that a unit takes.
 
-import { DTYPES, type Op, type TileType, type Value } from "../../ir/index.js";
+import { DTYPES, type Func, type Op, type TileType, type Value } from "../../ir/index.js";
 import type { AxisInfo } from "../../passes/index.js";
+import { type Bulk, bulkOf } from "./bulk.js";
 import type { Mem, Operand, SharedMatrix } from "./form.js";
 import type { Layout } from "./layout.js";
 import { maskOf, masksOf, placeOf } from "./memory.js";
@@ -26,10 +27,21 @@ export interface Panels {
   /** Where it begins in a stage's memory, and how much it takes. */
   readonly start: number;
   readonly bytes: number;
+  /** How the chip's copy engine may bring it. */
+  readonly bulk?: Bulk | undefined;
 }
 
-/** The panels of a load; undefined where it cannot be copied in pieces of 16 bytes, zeros where it is masked. */
-export function panels(load: Op, start: number, facts: ReadonlyMap<Value, AxisInfo>): Panels | undefined {
+/**
+ * The panels of a load; undefined where it cannot be copied in pieces of 16 bytes, zeros where it is masked.
+ *
+ * @param func the function, where the chip has a copy engine
+ */
+export function panels(
+  load: Op,
+  start: number,
+  facts: ReadonlyMap<Value, AxisInfo>,
+  func?: Func,
+): Panels | undefined {
   const [buffer, offset, mask, other] = load.operands as [Value, Value, Value?, Value?];
   const { shape } = offset.type as TileType;
   const { bytes } = DTYPES[buffer.type.dtype];
@@ -44,7 +56,8 @@ export function panels(load: Op, start: number, facts: ReadonlyMap<Value, AxisIn
   const whole = Math.min(info.contiguity[along]!, info.divisibility[along]!) >= piece;
   const masked = !mask || (facts.get(mask)?.constancy[along] ?? 1) >= piece;
   if (!aligned || !whole || !masked || (length * bytes) % ROW !== 0 || rows % 8 !== 0) return undefined;
-  return { load, along, length, rows, start, bytes: length * rows * bytes };
+  const p = { load, along, length, rows, start, bytes: length * rows * bytes } as const;
+  return { ...p, bulk: func && bulkOf(p, func) };
 }
 
 /** The byte of a bit of a tile's element numbers, before pieces are permuted. */

@@ -6,18 +6,15 @@ import { type Block, type Func, type Op, opDef, type TileType, type Value, walk 
 import type { AxisInfo } from "../../passes/index.js";
 import { dtypeOf } from "../simd/kinds.js";
 import { ATOM, type Panels, panels } from "./panels.js";
+import type { Streaming } from "./produce-plan.js";
 import type { MatrixShape, SimtShape } from "./shape.js";
 
-export interface Pipeline {
-  readonly loop: Op;
+export interface Pipeline extends Streaming {
   readonly dot: Op;
   readonly index: number;
   readonly unit: MatrixShape;
   readonly a: Panels;
   readonly b: Panels;
-  readonly stages: number;
-  /** Bytes of one stage. */
-  readonly stageBytes: number;
 }
 
 const defOf = (v: Value): Op | undefined => (v.def && "opcode" in v.def ? v.def : undefined);
@@ -39,14 +36,19 @@ export function findPipelines(
     if (op.opcode === "for") loops.push(op);
   });
   for (const loop of loops) {
-    const p = pipelineOf(loop, shape, facts);
+    const p = pipelineOf(loop, func, shape, facts);
     if (p) found.set(p.dot, p);
   }
   // Stages of several loops would need shared memory each.
   return found.size === 1 ? found : new Map();
 }
 
-function pipelineOf(loop: Op, shape: SimtShape, facts: ReadonlyMap<Value, AxisInfo>): Pipeline | undefined {
+function pipelineOf(
+  loop: Op,
+  func: Func,
+  shape: SimtShape,
+  facts: ReadonlyMap<Value, AxisInfo>,
+): Pipeline | undefined {
   const body = loop.regions[0]!;
   const dot = accumulates(loop);
   if (!dot) return undefined;
@@ -55,15 +57,17 @@ function pipelineOf(loop: Op, shape: SimtShape, facts: ReadonlyMap<Value, AxisIn
     Op | undefined,
   ];
   if (!x || !y || x === y) return undefined;
-  const a = panels(x, 0, facts);
-  const b = a && panels(y, a.bytes, facts);
+  const engine = shape.bulkCopy ? func : undefined;
+  const a = panels(x, 0, facts, engine);
+  const b = a && panels(y, a.bytes, facts, engine);
   if (!a || !b) return undefined;
   const index = shape.matrices.findIndex((u) => fits(u, dot));
   if (index < 0) return undefined;
   const stageBytes = a.bytes + b.bytes;
-  const stages = Math.min(MOST_STAGES, Math.floor((shape.sharedBytes - ATOM) / stageBytes));
+  const stages = Math.min(MOST_STAGES, Math.floor((shape.sharedBytes - 2 * ATOM) / stageBytes));
   if (stages < FEWEST_STAGES) return undefined;
-  return { loop, dot, index, unit: shape.matrices[index]!, a, b, stages, stageBytes };
+  const unit = shape.matrices[index]!;
+  return { loop, dot, index, unit, a, b, tiles: [a, b], kept: [], stages, stageBytes, keptBytes: 0, ahead: false }; // biome-ignore format: one line
 }
 
 /** The product of a loop that has one and writes nothing: its sum is a variable of the loop that only the product changes. */

@@ -19,6 +19,7 @@ import { dotLayout } from "./dot-layout.js";
 import { blocked, type Layout, mapLayout, sameLayout, single, withoutOf } from "./layout.js";
 import { isRearranging, operandLayout, resultLayout } from "./rearrange.js";
 import { findPipelines, type Pipeline } from "./pipeline-plan.js";
+import { type Production, productionOf } from "./produce-plan.js";
 import type { SimtShape } from "./shape.js";
 import { copiesWhole, findStaged, groupLayout, type Staged, stagedLayout } from "./staged-plan.js";
 import { findStreams, rowsLayout, type Stream } from "./stream-plan.js";
@@ -51,6 +52,8 @@ export class Plan {
   readonly direct: Direct | undefined;
   /** Loops that are fed by copies beside registers; there are none beside the others. */
   private readonly staged: ReadonlyMap<Op, Staged>;
+  /** The loop whose operands other threads bring, if there is one. */
+  readonly production: Production | undefined;
   /** By the loop. There is at most one, and then no pipeline. */
   private readonly streams: ReadonlyMap<Op, Stream>;
   /** Small loads in layouts of their own: those that their uses want. */
@@ -82,6 +85,9 @@ export class Plan {
     this.threads =
       this.stream?.threads ?? this.direct?.threads ?? threads ?? this.chooseThreads([...staged.values()]);
     this.staged = [...staged.values()].every((s) => copiesWhole(s, this.threads)) ? staged : new Map();
+    const stream = shape.bulkStreams ? this.stream : undefined;
+    const fed = stream?.chain ? { ...stream, ahead: true } : (stream ?? this.pipelines.values().next().value);
+    this.production = fed && productionOf(fed, func, shape);
     walk(func.body, (op) => {
       if (isMemory(op)) this.wish(op);
     });
@@ -103,7 +109,7 @@ export class Plan {
   /** A load that is no load of its own: it goes to shared memory where its loop begins. */
   isStreamed(load: Op): boolean {
     const s = this.stream;
-    return s !== undefined && [...s.streamed, ...s.kept].some((p) => p.load === load);
+    return s !== undefined && [...s.tiles, ...s.kept].some((p) => p.load === load);
   }
 
   /** Small tiles that the loop loads are loaded as they are used, by several threads each. */

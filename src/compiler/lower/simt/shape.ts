@@ -58,6 +58,10 @@ export interface SimtShape {
   readonly asyncCopy?: boolean;
   /** Arithmetic on pairs of halves, and products of subgroups whose operands are loaded as fragments. */
   readonly halfPairs?: boolean;
+  /** `bulkCopy`, its barriers and {@link Form.maps}. */
+  readonly bulkCopy?: boolean;
+  /** Loops of several products use it, too. */
+  readonly bulkStreams?: boolean;
   /** `loadMatrix`. */
   readonly loadMatrix?: boolean;
   /** Matrix units, preferred first. */

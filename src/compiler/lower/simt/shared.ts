@@ -40,20 +40,32 @@ export class Shared {
   ) {}
 
   private readonly regions: Region[] = [];
+  private readonly reserved: { readonly mem: { shared: number }; readonly bytes: number }[] = [];
   private uses = 0;
 
   /**
    * Memory for as long as `run` emits code that uses it; that must leave no access under way. Where it begins is known only at
    * the end, see {@link place}: it lies over the scratch if `run` needs none of that.
    */
-  region<T>(bytes: number, align: number, run: (mem: { readonly shared: number }) => T): T {
-    const mem = { shared: 0 };
+  region<T>(
+    bytes: number,
+    align: number,
+    run: (mem: { readonly shared: number }) => T,
+    mem = { shared: 0 },
+  ): T {
     this.barrier();
     const before = this.uses;
     const result = run(mem);
     this.regions.push({ mem, bytes, align, alone: this.uses !== before });
     this.dirty = true;
     return result;
+  }
+
+  /** Memory that is used from the start to the end, for nothing else. */
+  reserve(bytes: number): { readonly shared: number } {
+    const mem = { shared: 0 };
+    this.reserved.push({ mem, bytes });
+    return mem;
   }
 
   /** Gives the regions their places. */
@@ -64,6 +76,10 @@ export class Shared {
       this.bytes = Math.max(this.bytes, mem.shared + bytes);
     }
     this.regions.length = 0;
+    for (const { mem, bytes } of this.reserved) {
+      mem.shared = Math.ceil(this.bytes / 16) * 16;
+      this.bytes = mem.shared + bytes;
+    }
   }
 
   /** All threads arrive; what they wrote is seen. */

@@ -55,6 +55,19 @@ export function showForm(form: Form): string {
       case "copyAsync":
         lines.push(`${pad}copyAsync.${s.bytes} ${place(s.to)} = ${place(s.from)}${where(s.mask)}`);
         return;
+      case "bulkBarrier":
+      case "bulkArrive":
+      case "bulkExpect":
+      case "bulkWait":
+        lines.push(
+          `${pad}${s.s} ${place(s.place)}${s.s === "bulkWait" ? ` ${show(s.parity)}` : where(s.mask)}`,
+        );
+        return;
+      case "bulkCopy":
+        lines.push(
+          `${pad}bulkCopy #${s.map} ${place(s.to)} = [${s.from.map(show).join(", ")}]${where(s.mask)}`,
+        );
+        return;
       case "matrix": {
         const side = (x: typeof s.a): string =>
           "at" in x

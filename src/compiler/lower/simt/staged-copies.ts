@@ -5,7 +5,7 @@ import { enter } from "./control.js";
 import type { Mem, Operand, Reg } from "./form.js";
 import { maskOf, masksOf, placeOf } from "./memory.js";
 import { ATOM, ROW } from "./panels.js";
-import { emitAgain, sliceOf, stable } from "./pipeline.js";
+import { emitAgain, sliceOf, stable } from "./feed.js";
 import { PIECE, placeIn, type Staged, type StagedOperand } from "./staged-plan.js";
 import { registerSums, threadSum } from "./threads.js";
 import type { Unit } from "./unit.js";

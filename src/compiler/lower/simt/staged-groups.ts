@@ -9,7 +9,7 @@ import { dtypeOf, regKind } from "../simd/kinds.js";
 import { assignYield, carry, enter } from "./control.js";
 import type { Mem, Operand, Reg, Stmt } from "./form.js";
 import { ATOM } from "./panels.js";
-import { advance, emitAgain, stable } from "./pipeline.js";
+import { advance, emitAgain, stable } from "./feed.js";
 import { copying } from "./staged-copies.js";
 import { type Staged, placeIn } from "./staged-plan.js";
 import { depthOf, fragments, offsets, sides } from "./staged-products.js";

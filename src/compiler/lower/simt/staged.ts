@@ -8,7 +8,7 @@ import { dtypeOf, regKind } from "../simd/kinds.js";
 import { assignYield, carry, enter, publish } from "./control.js";
 import type { Mem, Operand, Reg, Stmt } from "./form.js";
 import { ATOM } from "./panels.js";
-import { advance, emitAgain } from "./pipeline.js";
+import { advance, emitAgain } from "./feed.js";
 import { copying } from "./staged-copies.js";
 import { emitGroupStages } from "./staged-groups.js";
 import type { Staged } from "./staged-plan.js";

@@ -7,6 +7,7 @@ import type { AxisInfo } from "../../passes/index.js";
 import { dtypeOf } from "../simd/kinds.js";
 import { bitsOf, type Layout } from "./layout.js";
 import { ATOM, type Panels, panels } from "./panels.js";
+import type { Streaming } from "./produce-plan.js";
 import type { MatrixShape, SimtShape } from "./shape.js";
 
 export const defOf = (v: Value): Op | undefined => (v.def && "opcode" in v.def ? v.def : undefined);
@@ -31,18 +32,14 @@ export interface StreamDot {
   readonly carried: number | undefined;
 }
 
-export interface Stream {
-  readonly loop: Op;
+/** Early products run one turn ahead where {@link Streaming.ahead} says so. */
+export interface Stream extends Streaming {
   readonly dots: readonly StreamDot[];
-  /** Loaded anew in every turn, and once before the loop. */
-  readonly streamed: readonly Panels[];
-  readonly kept: readonly Panels[];
-  readonly stages: number;
-  readonly stageBytes: number;
-  readonly keptBytes: number;
-  /** Early products run one turn ahead. */
-  readonly ahead: boolean;
   readonly threads: number;
+  /** Registers that sums and left operands take where early products run ahead and others go on in the next turn. */
+  readonly lateRegisters: number;
+  /** Early products may take the registers of those of the turn before, just before the products that go on are started. */
+  readonly chain: boolean;
 }
 
 /** Rows that a group of four subgroups owns. */
@@ -51,6 +48,8 @@ const MOST_STAGES = 4;
 const MOST_GROUPS = 2;
 /** Registers that sums may take where early products run ahead; the rest is for addresses and weights. */
 const MOST_SUMS = 200;
+/** The same where they take turns in the registers, with the left operands of the others. */
+const MOST_CHAINED = 208;
 /** Shared memory left to reductions and conversions in the loop. */
 const SPARE = 1024;
 
@@ -75,13 +74,18 @@ export function findStreams(
   const found = new Map<Op, Stream>();
   if (!shape.asyncCopy) return found;
   walk(func.body, (op) => {
-    const s = op.opcode === "for" ? streamOf(op, shape, facts) : undefined;
+    const s = op.opcode === "for" ? streamOf(op, func, shape, facts) : undefined;
     if (s) found.set(op, s);
   });
   return found.size === 1 ? found : new Map();
 }
 
-function streamOf(loop: Op, shape: SimtShape, facts: ReadonlyMap<Value, AxisInfo>): Stream | undefined {
+function streamOf(
+  loop: Op,
+  func: Func,
+  shape: SimtShape,
+  facts: ReadonlyMap<Value, AxisInfo>,
+): Stream | undefined {
   const body = loop.regions[0]!;
   const dots = body.ops.filter((op) => op.opcode === "dot");
   if (dots.length < 2 || !isPlain(body)) return undefined;
@@ -95,7 +99,8 @@ function streamOf(loop: Op, shape: SimtShape, facts: ReadonlyMap<Value, AxisInfo
     const list = inside ? streamed : kept;
     let p = list.get(source.load);
     if (!p) {
-      p = panels(source.load, inside ? stageBytes : keptBytes, facts);
+      const engine = shape.bulkCopy ? func : undefined;
+      p = panels(source.load, inside ? stageBytes : keptBytes, facts, engine);
       if (!p) return undefined;
       list.set(source.load, p);
       if (inside) stageBytes += p.bytes;
@@ -135,18 +140,32 @@ function streamOf(loop: Op, shape: SimtShape, facts: ReadonlyMap<Value, AxisInfo
   const each = (v: Value): number => shapeOf(v).reduce((n, d) => n * d, 1) / threads;
   const early = out.filter((d) => d.early).reduce((n, d) => n + each(d.dot.result), 0);
   const carried = loop.results.reduce((n, v) => n + (shapeOf(v).length === 2 ? each(v) : 1), 0);
+  const packed = out.reduce((n, d) => n + (d.a ? 0 : each(d.dot.operands[0]!) / 2), 0);
   const ahead = stages >= 3 && early > 0 && carried + 2 * early <= MOST_SUMS;
   return {
     loop,
     dots: out,
-    streamed: [...streamed.values()],
+    tiles: [...streamed.values()],
     kept: [...kept.values()],
     stages,
     stageBytes,
     keptBytes,
     ahead,
     threads,
+    lateRegisters: carried + 2 * early + packed,
+    chain: stages >= 3 && early > 0 && carried + early + packed <= MOST_CHAINED && isChain(out, body),
   };
+}
+
+/** All products are early or go on into the next turn, and nothing needs the early ones once the others begin. */
+function isChain(dots: readonly StreamDot[], body: Block): boolean {
+  const late = dots.filter((d) => d.carried !== undefined);
+  if (late.length === 0 || dots.some((d) => !d.early && d.carried === undefined)) return false;
+  const early = new Set(dots.filter((d) => d.early).map((d) => d.dot.result));
+  const first = Math.min(...late.map((d) => body.ops.indexOf(d.dot)));
+  const reads = (op: Op): boolean =>
+    op.operands.some((v) => early.has(v)) || op.regions.some((r) => r.ops.some(reads));
+  return !body.ops.slice(first).some(reads);
 }
 
 /** Which variable of the loop a product's result is. */

@@ -5,23 +5,32 @@
 // Where early products run ahead, turn i starts those of turn i + 1 before it does anything else, and the products that end in
 // variables of the loop go on in the next turn, until that reads the variable; only then, after one more barrier, is the stage
 // refilled. So matrix units work while the threads compute weights.
+//
+// Where other threads fill the stages (produce.ts), groups of threads need not keep step, and one's products run beside another's
+// weights. Then a chain takes fewer registers: the early products of turn i + 1 are started in the registers of this turn's, as soon as
+// their weights are made and just before the products that take those; these go on while the next weights are computed.
 
 import type { Op, Value } from "../../ir/index.js";
 import { dtypeOf, regKind } from "../simd/kinds.js";
 import { assignYield, carry, enter, publish } from "./control.js";
 import type { Mem, Operand, Reg, Stmt } from "./form.js";
-import { ATOM, copyPanels, matrixAt, offsetOf } from "./panels.js";
-import { advance, emitAgain, sliceOf, stable } from "./pipeline.js";
+import { emitAgain, type Feed, ThreadFeed } from "./feed.js";
+import { ATOM, matrixAt, offsetOf } from "./panels.js";
 import { leftOf } from "./stream-operands.js";
 import { beginsAtZero, type PanelOperand, rowsLayout, type Stream, type StreamDot } from "./stream-plan.js"; // biome-ignore format: one line
 import { registerSums, threadSum } from "./threads.js";
 import type { Unit } from "./unit.js";
 
 export function emitStream(unit: Unit, s: Stream): void {
-  for (const x of [...s.streamed, ...s.kept]) unit.shared.access(x.load);
-  const bytes = s.stages * s.stageBytes + s.keptBytes;
-  unit.shared.region(bytes, ATOM, (mem) => new Streamed(unit, s, mem).emit());
+  for (const x of [...s.tiles, ...s.kept]) unit.shared.access(x.load);
+  const { producer } = unit;
+  const run = (mem: Mem): void =>
+    new Streamed(unit, s, mem, producer ?? new ThreadFeed(unit, s, mem, s.stages - 1)).emit();
+  unit.shared.region(s.stages * s.stageBytes + s.keptBytes, ATOM, run, producer?.mem);
 }
+
+/** Registers that sums and left operands may take where products go on in the next turn, of 240. */
+const MOST_LATE = 208;
 
 /** A product under way. */
 interface Pending {
@@ -42,11 +51,18 @@ class Streamed {
     private readonly unit: Unit,
     private readonly s: Stream,
     private readonly mem: Mem,
+    private readonly feed: Feed,
   ) {
     this.kind = regKind(dtypeOf(s.loop.operands[0]!)) as "i32" | "i64";
     this.keptAt = s.stages * s.stageBytes;
+    this.chained = unit.producer !== undefined && s.chain;
+    this.ahead = this.chained || s.ahead;
     this.lagging = this.laggingOf();
   }
+
+  private readonly chained: boolean;
+  /** Early products are started in the turn before. */
+  private readonly ahead: boolean;
 
   emit(): void {
     const { unit, s } = this;
@@ -62,38 +78,18 @@ class Streamed {
   }
 
   private turns(regs: readonly Reg[][]): void {
-    const { unit, s, mem } = this;
+    const { unit, s, feed } = this;
     const { e, shared } = unit;
-    const { loop, stages, stageBytes } = s;
+    const { loop } = s;
     const body = loop.regions[0]!;
     const [lo, hi, step] = loop.operands.slice(0, 3).map((v) => unit.scalar(v)) as [Operand, Operand, Operand]; // biome-ignore format: one line
-    const slice = sliceOf(
-      loop,
-      s.streamed.map((p) => p.load),
-    );
-    const later = (iv: Operand, turns: number): Operand => {
-      const by = e.op("mul", this.kind, 1, [step, this.kind === "i64" ? BigInt(turns) : turns]);
-      return stable(unit, this.kind, e.op("add", this.kind, 1, [iv, by]));
-    };
-    const issue = (iv: Operand, at: Operand): void => {
-      enter(unit, [body.args[0]!], [[iv as Reg]]);
-      const live = e.op("ltS", "mask", 1, [iv, hi]);
-      for (const op of slice) emitAgain(unit, op);
-      for (const x of s.streamed) copyPanels(unit, x, mem, at, live);
-      e.push({ s: "copyCommit" });
-    };
     const early = s.dots.filter((d) => d.early);
-    for (const x of s.kept) copyPanels(unit, x, mem, this.keptAt, 1);
-    const filled = stages - 1;
-    for (let n = 0; n < filled; n++) issue(later(lo, n), n * stageBytes);
-    const [read, write] = [e.value("i32"), e.value("i32")];
-    e.assign(read, 0);
-    e.assign(write, filled * stageBytes);
+    feed.begin();
     // Results of early products of this turn, made in the turn before.
-    const made = s.ahead ? early.map((d) => this.room(d)) : [];
-    if (s.ahead) {
-      this.arrived(filled - 1);
-      early.forEach((d, i) => void this.start(d, 0, made[i]!));
+    const made = this.ahead ? early.map((d) => this.room(d)) : [];
+    if (this.ahead) {
+      feed.first();
+      early.forEach((d, i) => void this.start(d, feed.read.at, made[i]!));
       this.waitAll();
     }
     const iv = e.value(this.kind);
@@ -101,18 +97,20 @@ class Streamed {
     shared.loop(loop.regions, () =>
       e.inside(list as never[], () => {
         enter(unit, body.args.slice(1), regs);
-        this.arrived(s.ahead ? filled - 2 : filled - 1);
         let next: Reg[][] = [];
-        if (s.ahead) {
-          const after = e.reg("i32");
-          e.assign(after, read);
-          advance(unit, after, s);
-          e.settle(after);
+        if (this.chained)
+          this.chain = () => {
+            const at = this.waitAfter();
+            early.forEach((d, i) => void this.start(d, at, made[i]!));
+          };
+        else if (s.ahead) {
+          const after = feed.after();
+          feed.wait(after, true);
           next = early.map((d) => this.room(d));
-          early.forEach((d, i) => void this.start(d, after, next[i]!));
-        }
+          early.forEach((d, i) => void this.start(d, after.at, next[i]!));
+        } else feed.wait(feed.read, false);
         const fill = (): void => {
-          issue(later(iv, filled), write);
+          feed.refill(iv);
           enter(unit, [body.args[0]!], [[iv]]);
         };
         const hand = (): void => {
@@ -124,11 +122,12 @@ class Streamed {
           enter(unit, [body.args[0]!], [[iv]]);
           this.late = this.lagging;
           this.refill = () => {
+            feed.freeLast(iv);
             hand();
             fill();
           };
         } else fill();
-        if (s.ahead)
+        if (this.ahead)
           early.forEach((d, i) => {
             for (const r of made[i]!) e.settle(r);
             this.unit.define(d.dot.result, unit.plan.anchor(d.dot.result), made[i]!);
@@ -137,18 +136,21 @@ class Streamed {
           for (const d of early) {
             const room = this.room(d);
             this.pending.push({ d, regs: room });
-            this.start(d, read, room);
+            this.start(d, feed.read.at, room);
           }
-        this.body(read, regs);
+        this.body(feed.read.at, regs);
         this.finishTurn();
         assignYield(unit, loop, body.terminator!.operands, regs);
-        if (this.lagging.length === 0) hand();
-        for (const slot of [read, write]) advance(unit, slot, s);
+        if (this.lagging.length === 0) {
+          hand();
+          feed.freeThis();
+        }
+        feed.advance();
       }),
     );
     e.push({ s: "for", iv, lo, hi, step, body: list });
     e.push({ s: "matrixWait", pending: 0 });
-    e.push({ s: "copyWait", pending: 0 });
+    feed.end(this.lagging.length > 0);
   }
 
   /** Products that go on in the next turn. */
@@ -158,6 +160,9 @@ class Streamed {
   private laggingOf(): StreamDot[] {
     const { s } = this;
     const { ops, args } = s.loop.regions[0]!;
+    if (this.chained) return s.dots.filter((d) => d.carried !== undefined);
+    // Threads that share their registers with those that copy have none for both.
+    if (this.unit.producer && s.lateRegisters > MOST_LATE) return [];
     const some = s.ahead ? s.dots.filter((d) => d.carried !== undefined) : [];
     const variables = new Set(some.map((d) => args[d.carried! + 1]!));
     const early = new Set(s.dots.filter((d) => d.early).map((d) => d.dot.result));
@@ -174,20 +179,24 @@ class Streamed {
     }
     for (const { d, regs } of this.pending) this.unit.define(d.dot.result, plan.anchor(d.dot.result), regs);
     this.pending = [];
+    // The assembler follows results that are read in the same turn only.
+    if (this.chained) this.unit.e.push({ s: "matrixWait", pending: this.lagging.length });
   }
 
-  /** All but the last `pending` turns' copies are there, for all threads and for the matrix units. */
-  private arrived(pending: number): void {
-    const { e } = this.unit;
-    e.push({ s: "copyWait", pending });
-    e.push({ s: "matrixFence" });
-    e.push({ s: "barrier", scope: "group" });
+  /** Starts the early products of the next turn. */
+  private chain: (() => void) | undefined;
+
+  /** The next turn's stage, when its operands are there. */
+  private waitAfter(): Operand {
+    const after = this.feed.after();
+    this.feed.wait(after, true);
+    return after.at;
   }
 
   private body(stage: Operand, regs: readonly Reg[][]): void {
     const { unit, s } = this;
     const block = s.loop.regions[0]!;
-    const copied = new Set([...s.streamed, ...s.kept].map((p) => p.load));
+    const copied = new Set([...s.tiles, ...s.kept].map((p) => p.load));
     for (const op of block.ops) {
       if (op === block.terminator || copied.has(op)) continue;
       const d = s.dots.find((x) => x.dot === op);
@@ -197,14 +206,30 @@ class Streamed {
         emitAgain(unit, op);
         continue;
       }
-      const going = this.lagging.includes(d);
-      const sums = going ? this.into(d, regs[d.carried!]!) : this.room(d);
+      if (this.chain) {
+        this.packed(d);
+        this.chain();
+        this.chain = undefined;
+      }
+      const sums =
+        this.lagging.includes(d) || this.inPlace(d) ? this.into(d, regs[d.carried!]!) : this.room(d);
       this.pending.push({ d, regs: sums });
       this.start(d, stage, sums);
     }
     if (this.refill) this.ended();
     const { operands } = block.terminator!;
     this.need(block.terminator!, new Set(this.lagging.map((d) => operands[d.carried!]!)));
+  }
+
+  /** Nothing reads the variable of this product once it has begun. */
+  private inPlace(d: StreamDot): boolean {
+    if (!this.unit.producer || d.carried === undefined) return false;
+    const { ops, args } = this.s.loop.regions[0]!;
+    const begun = ops.indexOf(d.dot);
+    return [...args[d.carried + 1]!.uses].every((use) => {
+      const at = ops.indexOf(use);
+      return at >= 0 && at <= begun;
+    });
   }
 
   /** The variable's own registers, with what is added to. */
@@ -221,7 +246,7 @@ class Streamed {
   private ended(): void {
     const { e } = this.unit;
     e.push({ s: "matrixWait", pending: 0 });
-    e.push({ s: "barrier", scope: "group" });
+    if (this.feed.ordered) e.push({ s: "barrier", scope: "group" });
     const fill = this.refill;
     this.refill = undefined;
     this.late = [];

@@ -4,8 +4,9 @@
 import type { Func, Value } from "../../ir/index.js";
 import { convert } from "./convert.js";
 import { SimtEmitter } from "./emit.js";
-import type { Operand } from "./form.js";
+import type { BlockMap, Operand } from "./form.js";
 import { type Layout, sameLayout, single } from "./layout.js";
+import type { Producer } from "./produce.js";
 import { type Plan, shapeOf, sizeOf } from "./plan.js";
 import { Shared } from "./shared.js";
 import type { SimtShape } from "./shape.js";
@@ -20,7 +21,11 @@ export class Unit {
   readonly shared: Shared;
   /** A loop whose turns were shared out has a barrier inside. */
   splitFailed = false;
-  private readonly tiles = new Map<Value, Tile[]>();
+  /** What launches prepare for the copy engine. */
+  readonly maps: BlockMap[] = [];
+  /** Who brings the operands of the loop that has a producer. */
+  producer: Producer | undefined;
+  private tiles = new Map<Value, Tile[]>();
 
   constructor(
     readonly func: Func,
@@ -34,6 +39,21 @@ export class Unit {
     const param = this.func.body.args.indexOf(buffer);
     if (param < 0) throw new Error("lower/simt: a buffer that is no parameter");
     return param;
+  }
+
+  /** The place of a map in {@link maps}. */
+  mapOf(map: BlockMap): number {
+    const same = this.maps.findIndex(
+      (m) => m.param === map.param && m.rows === map.rows && m.step.times === map.step.times && m.step.param === map.step.param, // biome-ignore format: one line
+    );
+    return same >= 0 ? same : this.maps.push(map) - 1;
+  }
+
+  /** Emits code for other threads: what it makes of values is forgotten afterwards. */
+  apart(run: () => void): void {
+    const before = new Map([...this.tiles].map(([v, list]) => [v, [...list]] as [Value, Tile[]]));
+    run();
+    this.tiles = before;
   }
 
   /** The registers of a value in one of the layouts that the plan foresaw. */

@@ -79,6 +79,20 @@ export function verifyForm(form: Form, shape: SimtShape): void {
         read(s, s.by, "i32");
         if (s.dst.type.kind !== "i32" && s.dst.type.kind !== "f32") fail(s, `of ${s.dst.type.kind}`);
         return;
+      case "bulkBarrier":
+      case "bulkArrive":
+      case "bulkExpect":
+      case "bulkWait":
+        if (!shape.bulkCopy) fail(s, "the chip has none");
+        place(s, s.place);
+        if (s.s === "bulkExpect") read(s, s.bytes, "i32");
+        if (s.s === "bulkWait") read(s, s.parity, "i32");
+        return;
+      case "bulkCopy":
+        if (!shape.bulkCopy || !form.maps?.[s.map]) fail(s, "the chip has none, or there is no such map");
+        for (const p of [s.to, s.barrier]) place(s, p);
+        for (const x of s.from) read(s, x, "i32");
+        return;
       case "for":
         for (const o of [s.lo, s.hi, s.step]) read(s, o, s.iv.type.kind);
         return;

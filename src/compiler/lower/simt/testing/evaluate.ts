@@ -8,6 +8,7 @@ import type { FormArg } from "../../simd/testing/evaluate.js";
 import { scalarOp } from "../../simd/testing/evaluate.js";
 import type { Form, MemKind, Operand, Place, Reg, RegKind, SharedMatrix, Stmt } from "../form.js";
 import type { MatrixShape } from "../shape.js";
+import { Engine } from "./evaluate-bulk.js";
 import { fromTf32, matrixProduct, type Numbers } from "./evaluate-matrix.js";
 
 const BYTES: Record<MemKind, number> = { i8: 1, u8: 1, i16: 2, u16: 2, i32: 4, f32: 4, i64: 8, f64: 8 };
@@ -33,6 +34,13 @@ class Watched {
     this.written = new Int32Array(n);
     this.reader = new Int32Array(n);
     this.readAt = new Int32Array(n);
+  }
+
+  /** Throws where somebody touched these bytes since the last barrier. */
+  claim(at: number, bytes: number, epoch: number): void {
+    for (let b = at; b < at + bytes; b++)
+      if (this.readAt[b] === epoch || this.written[b] === epoch)
+        throw new Error(`a copy to byte ${b} of ${this.name}, which a thread touched without a barrier`);
   }
 
   touch(at: number, bytes: number, thread: number, epoch: number, how: "read" | "write" | "atomic"): void {
@@ -67,13 +75,37 @@ class Group {
   /** What each thread hands to a matrix unit, and what it gets back. */
   readonly fragments: { a?: Numbers; b?: Numbers; c: Numbers }[] = [];
   readonly products: Numbers[] = [];
+  readonly engine: Engine;
   /** Asynchronous copies of each thread that have not arrived, in groups; the last one is open. */
   private readonly copies: (() => void)[][][] = [];
   constructor(
     readonly memories: readonly Watched[],
     readonly form: Form,
     private readonly matrices: readonly MatrixShape[],
-  ) {}
+    offsets: readonly number[],
+  ) {
+    const shared = memories.at(-1)!;
+    this.engine = new Engine(form.maps ?? [], {
+      read: (param, element) => Number(this.load(param, "u16", (element + offsets[param]!) * 2, 1, -1)[0]),
+      claim: (at, bytes) => shared.claim(at, bytes, this.epoch),
+      write: (at, half) => void shared.view.setUint16(at, half, true),
+      order: () => void this.epoch++,
+    });
+  }
+
+  /** The thread that only copies, if there is one; one stands for all. */
+  extra: Generator | undefined;
+
+  /** Lets the other threads go on until a turn of a barrier has ended. */
+  await(at: number, parity: number): void {
+    for (let idle = 0; !this.engine.passed(at, parity); ) {
+      const { turns } = this.engine;
+      if (this.extra?.next().done) this.extra = undefined;
+      idle = this.engine.turns === turns ? idle + 1 : 0;
+      if (idle > 4 || (!this.extra && !this.engine.passed(at, parity)))
+        throw new Error(`nothing ends the turn of the barrier at ${at}`);
+    }
+  }
 
   copy(
     to: number,
@@ -292,6 +324,7 @@ function source(form: Form, matrices: readonly MatrixShape[]): string {
       case "op": {
         const d = name(s.dst);
         if (s.op === "threadId") out.push(`${d}=T;`);
+        else if (s.op === "isExtra") out.push(`${d}=T>=${form.threads}?1:0;`);
         else if (s.op === "programId") out.push(`${d}=P[${s.index}];`);
         else if (s.op === "numPrograms") out.push(`${d}=G[${s.index}];`);
         else if (s.op === "andXor") {
@@ -353,6 +386,29 @@ function source(form: Form, matrices: readonly MatrixShape[]): string {
         const [to, from] = [place(s.to), place(s.from)];
         const live = s.mask === undefined ? "1" : show(s.mask);
         out.push(`H.copy(${to.memory},${from.memory},${to.at},${from.at},${s.bytes},${live},T);`);
+        return;
+      }
+      case "bulkBarrier":
+        out.push(guarded(s.mask, `H.engine.make(${place(s.place).at},${s.count});`));
+        return;
+      case "bulkFence":
+      case "registers":
+        return;
+      case "bulkArrive":
+        // Whoever waits behind it waits for all.
+        out.push(`${guarded(s.mask, `H.engine.arrive(${place(s.place).at},0);`)}yield 1;`);
+        return;
+      case "bulkExpect":
+        out.push(guarded(s.mask, `H.engine.arrive(${place(s.place).at},${show(s.bytes)});`));
+        return;
+      case "bulkCopy":
+        out.push(
+          guarded(s.mask, `H.engine.copy(${s.map},${place(s.to).at},[${s.from.map((o) => show(o))}],(p)=>Number(A[p]),${place(s.barrier).at});`), // biome-ignore format: one line
+        );
+        return;
+      case "bulkWait": {
+        const [at, parity] = [place(s.place).at, show(s.parity)];
+        out.push(`if(T>=${form.threads})while(!H.engine.passed(${at},${parity}))yield 2;else H.await(${at},${parity});`); // biome-ignore format: one line
         return;
       }
       case "copyCommit":
@@ -459,9 +515,11 @@ export function evaluateForm(
   const memories = args.map((a, i) =>
     typeof a === "object" ? new Watched(form.params[i]!.name, a) : (undefined as unknown as Watched),
   );
-  const group = new Group([...memories, shared], form, matrices);
+  const group = new Group([...memories, shared], form, matrices, offsets);
   const [gx, gy, gz] = [grid[0], grid[1] ?? 1, grid[2] ?? 1];
-  const size = Math.min(form.threads, SUBGROUP * largestUnit(form.body, matrices));
+  // Where barriers of the copy engine order units, none may run ahead.
+  const alone = form.extraThreads ? form.threads : SUBGROUP * largestUnit(form.body, matrices);
+  const size = Math.min(form.threads, alone);
   const units = Array.from({ length: form.threads / size }, (_, i) => i * size);
   for (let z = 0; z < gz; z++)
     for (let y = 0; y < gy; y++)
@@ -469,6 +527,9 @@ export function evaluateForm(
         const threads = Array.from({ length: form.threads }, (_, t) =>
           thread(t, [x, y, z], [gx, gy, gz], args, group, offsets),
         );
+        group.extra = form.extraThreads
+          ? thread(form.threads, [x, y, z], [gx, gy, gz], args, group, offsets)
+          : undefined;
         for (let running = true; running; ) {
           // Up to a barrier of all, units go on each for itself.
           const ends = units.map((from) => runUnit(threads.slice(from, from + size)));
@@ -476,5 +537,8 @@ export function evaluateForm(
           if (ends.some((done) => done !== ends[0]!)) throw new Error("only some threads reached a barrier");
           running = !ends[0]!;
         }
+        // Whatever it may wait for has happened.
+        for (let n = 0; group.extra && !group.extra.next().done; n++)
+          if (n > 4) throw new Error("the threads that copy do not end");
       }
 }
