@@ -2,7 +2,7 @@
 
 import { type DType, DTYPES } from "../compiler/ir/dtype.js";
 import type { IntegerMatrix, MakeParameter } from "../nn/index.js";
-import { normal, ones, quantizeInt4, quantizeInt8, zeros } from "../ops/index.js";
+import { dequantize, normal, ones, quantizeInt4, quantizeInt8, zeros } from "../ops/index.js";
 import { Generator, scope } from "../runtime/index.js";
 import { callOperator, empty, fromBytes, fromFile, noGrad, type Tensor } from "../tensor/index.js";
 import type { ModelConfig } from "./config.js";
@@ -136,6 +136,14 @@ function buildModel(
       return note(
         fromFile(stored, shape, stored.dtype, { device, copy: options.copy ?? requiresGrad === true }),
       );
+    }
+    const q = shape.length === 2 ? files.integers(name, [shape[0]!, shape[1]!]) : undefined;
+    if (q && !q.zeros) {
+      // The same products as the host's, and no matrix of floats there.
+      const on = (t: TensorBytes): Tensor => fromBytes(t.data, t.shape, t.dtype, device);
+      const { packed, scales, groupSize } = q;
+      const widened = (): Tensor => dequantize(on(packed), on(scales), null, shape[1]!, { groupSize });
+      return dtype === undefined || dtype === "f32" ? note(noGrad(() => scope(widened))) : converted(widened);
     }
     const t = files.read(name, shape);
     checkFloat(t.dtype, name);
