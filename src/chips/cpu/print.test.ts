@@ -153,4 +153,31 @@ describe("register operations", () => {
       compileLibrary(c, "old", text, [...STRICT, "-march=x86-64", "-mtune=generic"]);
     }
   });
+
+  // One vector by four others: GCC is told to keep it.
+  const shared = (): Form => {
+    const b = new FormBuilder();
+    const [x, y] = [b.buffer("x", "f32"), b.buffer("y", "f32")];
+    const pid = b.op("programId", "i32", 1, [], { index: 0 });
+    const own = b.load(x, b.op("mul", "i32", 1, [pid, 0]), "f32", 16, "f32");
+    for (let i = 0; i < 4; i++) {
+      const other = b.load(x, b.op("add", "i32", 1, [pid, 16 * (i + 1)]), "f32", 16, "f32");
+      b.store(y, b.op("add", "i32", 1, [pid, 16 * i]), b.op("fma", "f32", 16, [own, other, 1]), "f32");
+    }
+    return b.form("shared");
+  };
+  it.skipIf(!gccX86)("keeps a vector that several multiplications share in a register", async () => {
+    const wide: Features = { ...own, vectorBytes: 64, vectorRegisters: 32, x86wide: true };
+    const text = printC(shared(), wide);
+    expect(text.split('"+v"').length - 1).toBe(1);
+    compileLibrary(c, "shared", text, [...STRICT, "-march=skylake-avx512"]);
+    const driver = openDriver(1);
+    const values = Float32Array.from({ length: 80 }, (_, i) => (i % 11) - 5);
+    const buffers = [upload(driver, values), driver.alloc(256)];
+    driver.launch(loadForm(driver, shared(), own), 1, 1, 1, buffers, zeros(2));
+    const got = new Float32Array(await download(driver, buffers[1]!));
+    driver.close();
+    const want = (i: number): number => values[i % 16]! * values[i + 16]! + 1;
+    expect([...got]).toEqual(Array.from({ length: 64 }, (_, i) => want(i)));
+  });
 });
