@@ -38,7 +38,9 @@ async function time(once) {
   return { ms: all[SAMPLES >> 1], least: all[0], most: all.at(-1) };
 }
 
-const half = (shape, dtype) => (dtype === "f32" ? randn(shape) : scope(() => randn(shape).to(dtype)));
+/** `tf32` is f32 whose products may round it. */
+const half = (shape, dtype) =>
+  dtype === "f32" || dtype === "tf32" ? randn(shape) : scope(() => randn(shape).to(dtype));
 
 const MEMORY = {
   add: (x, y) => () => x.add(y),
@@ -78,6 +80,7 @@ const MAKE = {
     return { once: MEMORY[w.of](x, y, weight, rows) };
   },
   matmul: (w) => {
+    vexil.setFloat32MatmulPrecision(w.dtype === "tf32" ? "high" : "highest");
     const a = half([w.m, w.k], w.dtype);
     // Weights stand as [out, in], as a linear layer has them.
     const b = w.m <= 16 ? half([w.n, w.k], w.dtype).t() : half([w.k, w.n], w.dtype);

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 out, works, *parts = sys.argv[1:]
-DTYPE = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+DTYPE = {"f32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 SAMPLES, LEAST_MS = 7, 40
 torch.backends.cuda.matmul.allow_tf32 = False
 given = json.load(open(works))
@@ -107,10 +107,11 @@ def memory(w):
 
 
 def matmul(w):
+    torch.backends.cuda.matmul.allow_tf32 = w["dtype"] == "tf32"
     a = half((w["m"], w["k"]), w["dtype"])
     b = half((w["n"], w["k"]), w["dtype"]).t() if w["m"] <= 16 else half((w["k"], w["n"]), w["dtype"])
     sides = {"torch": (lambda: a @ b, 1)}
-    if w["m"] >= 4096 and w["dtype"] != "f32":
+    if w["m"] >= 4096 and w["dtype"] not in ("f32", "tf32"):
         c = torch.empty((w["m"], w["n"]), device="cuda", dtype=a.dtype)
         grid = (triton.cdiv(w["m"], 128) * triton.cdiv(w["n"], 256),)
         run = lambda: triton_product[grid](  # noqa: E731

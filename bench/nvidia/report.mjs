@@ -52,7 +52,8 @@ function floorShare(w, ms) {
   const { floors } = all;
   if (!floors) return "";
   if (w.bytes) return number(w.bytes / ms / 1e9 / floors.copy);
-  return w.flops ? number(w.flops / ms / 1e9 / floors.rates[w.rate]) : "";
+  const floor = w.flops && floors.rates[w.rate];
+  return floor ? number(w.flops / ms / 1e9 / floor) : "";
 }
 
 const rows = WORKS.filter((w) => all.ours[w.name]).map((w) => {

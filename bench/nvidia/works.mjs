@@ -57,6 +57,7 @@ export const WORKS = [
   mm("bf16", 16, 8192, 8192, 1),
   mm("bf16", 1, 8192, 8192, 1),
   mm("f32", 4096, 4096, 4096, 0.9),
+  mm("tf32", 4096, 4096, 4096, 0.9),
   ...ATTENTION.map((s) =>
     work("attention", `causal attention forward bf16 S${s}`, { ...attention(s, 4), of: "forward" }, 0.85),
   ),

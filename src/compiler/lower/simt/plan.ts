@@ -21,7 +21,7 @@ import { isRearranging, operandLayout, resultLayout } from "./rearrange.js";
 import { findPipelines, type Pipeline } from "./pipeline-plan.js";
 import { type Production, productionOf } from "./produce-plan.js";
 import type { SimtShape } from "./shape.js";
-import { copiesWhole, findStaged, groupLayout, type Staged, stagedLayout } from "./staged-plan.js";
+import { copiesWhole, findStaged, groupLayout, hasWork, type Staged, stagedLayout } from "./staged-plan.js";
 import { findStreams, rowsLayout, type Stream } from "./stream-plan.js";
 import { leftOf } from "./stream-operands.js";
 
@@ -81,9 +81,12 @@ export class Plan {
     this.streams = streaming && !this.direct ? findStreams(func, shape, this.facts) : new Map();
     this.pipelines = this.streams.size || this.direct ? new Map() : findPipelines(func, shape, this.facts);
     const others = this.direct !== undefined || this.streams.size + this.pipelines.size > 0;
-    const staged = others ? new Map<Op, Staged>() : findStaged(func, shape, this.facts);
+    const find = (grouping: boolean): Map<Op, Staged> =>
+      others ? new Map() : findStaged(func, shape, this.facts, grouping);
+    let staged = find(true);
     this.threads =
       this.stream?.threads ?? this.direct?.threads ?? threads ?? this.chooseThreads([...staged.values()]);
+    if ([...staged.values()].some((s) => !hasWork(s, this.threads))) staged = find(false);
     this.staged = [...staged.values()].every((s) => copiesWhole(s, this.threads)) ? staged : new Map();
     const stream = shape.bulkStreams ? this.stream : undefined;
     const fed = stream?.chain ? { ...stream, ahead: true } : (stream ?? this.pipelines.values().next().value);
@@ -91,6 +94,10 @@ export class Plan {
     walk(func.body, (op) => {
       if (isMemory(op)) this.wish(op);
     });
+    // Elements that are copied one by one: threads side by side take neighbours.
+    for (const x of [...this.staged.values()].flatMap((s) => [s.a, s.b]))
+      if (x.single)
+        this.wanted.set(x.load, this.blockedBy(shapeOf(x.load.result), this.fastestOf(x.load), 1));
     for (const [op, l] of this.direct?.loads ?? []) this.wanted.set(op, l);
     this.settle(func.body);
     if (this.stream) this.wantOf(this.stream);

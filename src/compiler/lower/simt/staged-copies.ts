@@ -1,12 +1,12 @@
 // Asynchronous copies of the operands of a staged loop (staged-plan.ts) into their stages: whose turn, where to, and under which mask.
 
-import { DTYPES, type Value } from "../../ir/index.js";
+import type { Value } from "../../ir/index.js";
 import { enter } from "./control.js";
 import type { Mem, Operand, Reg } from "./form.js";
 import { maskOf, masksOf, placeOf } from "./memory.js";
 import { ATOM, ROW } from "./panels.js";
 import { emitAgain, sliceOf, stable } from "./feed.js";
-import { PIECE, placeIn, type Staged, type StagedOperand } from "./staged-plan.js";
+import { FOUR_BYTES, PIECE, placeIn, type Staged, type StagedOperand } from "./staged-plan.js";
 import { registerSums, threadSum } from "./threads.js";
 import type { Unit } from "./unit.js";
 
@@ -63,7 +63,7 @@ function copier(unit: Unit, x: StagedOperand, mem: Mem): (at: Operand, live: Ope
   // In a panel the pieces of a row are permuted; bits of the thread's part and of the registers' are disjoint, so that splits.
   const thread = x.panel ? permuted(unit, plain) : plain;
   const bytes = registerSums(l, raw).map((byte) => (x.panel ? byte ^ (((byte / ROW) & 7) * PIECE) : byte));
-  const count = PIECE / DTYPES[buffer.type.dtype].bytes;
+  const count = x.single ? 1 : PIECE / x.size;
   return (at, live) => {
     const offsets = unit.get(offset, l);
     const masks = masksOf(unit, mask, x.load, l);
@@ -77,7 +77,7 @@ function copier(unit: Unit, x: StagedOperand, mem: Mem): (at: Operand, live: Ope
         s: "copyAsync",
         to: { mem, at: here, plus: x.start + bytes[r]! - low },
         from: placeOf(unit, buffer, offset, offsets[r]!),
-        bytes: PIECE,
+        bytes: x.single ? FOUR_BYTES : PIECE,
         ...(enabled === 1 ? {} : { mask: enabled }),
       });
     }

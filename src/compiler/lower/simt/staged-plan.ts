@@ -11,16 +11,19 @@ import { ATOM, ROW } from "./panels.js";
 import { accumulates, source } from "./pipeline-plan.js";
 import type { SimtShape } from "./shape.js";
 
-/** Bytes of one asynchronous copy. */
+/** Bytes of one asynchronous copy, and of the least. */
 export const PIECE = 16;
+export const FOUR_BYTES = 4;
 
-/** A loaded operand in a stage's memory: rows as in memory, each with a gap behind it against bank conflicts. */
+/** A loaded operand in a stage's memory: rows with a gap behind each against bank conflicts. */
 export interface StagedOperand {
   readonly load: Op;
   /** Rows run along the summed dimension. */
   readonly alongK: boolean;
-  /** The dimension of rows. */
+  /** The dimension of rows of a stage. */
   readonly along: 0 | 1;
+  /** Elements are copied one by one: rows may then run across those in memory. */
+  readonly single?: true;
   /** Bytes of an element, between rows, and of the whole. */
   readonly size: number;
   readonly pitch: number;
@@ -64,6 +67,8 @@ const MOST_STAGES = 4;
 const FEWEST_STAGES = 3;
 /** Sums of a product that are worth a thread's while: fewer leave too little to do between two barriers. */
 const LEAST_SUMS = 2 ** 12;
+/** Threads of a subgroup of such a unit. */
+const SUBGROUP = 32;
 /** Workgroups that share a multiprocessor's memory, so that one works while another one waits. */
 const SHARING = 2;
 
@@ -72,29 +77,40 @@ export function findStaged(
   func: Func,
   shape: SimtShape,
   facts: ReadonlyMap<Value, AxisInfo>,
+  grouping: boolean,
 ): Map<Op, Staged> {
   const found = new Map<Op, Staged>();
   if (!shape.asyncCopy) return found;
   walk(func.body, (op) => {
-    const s = op.opcode === "for" ? stagedOf(op, shape, facts) : undefined;
+    const s = op.opcode === "for" ? stagedOf(op, shape, facts, grouping) : undefined;
     if (s) found.set(s.dot, s);
   });
   return found.size === 1 ? found : new Map();
 }
 
-function stagedOf(loop: Op, shape: SimtShape, facts: ReadonlyMap<Value, AxisInfo>): Staged | undefined {
+function stagedOf(
+  loop: Op,
+  shape: SimtShape,
+  facts: ReadonlyMap<Value, AxisInfo>,
+  grouping: boolean,
+): Staged | undefined {
   const body = loop.regions[0]!;
   const dot = accumulates(loop);
   if (!dot) return undefined;
   const [x, y] = dot.operands.slice(0, 2).map((v) => source(v, body));
   if (!x || !y || x === y) return undefined;
   const [rows, cols] = (dot.result.type as TileType).shape as [number, number];
-  const grouped = stagedGroup(loop, dot, [x, y], shape, facts);
+  const grouped = grouping ? stagedGroup(loop, dot, [x, y], shape, facts) : undefined;
   if (grouped) return grouped;
   const matrix = matrixFor(dot, shape);
   if (!matrix && (dtypeOf(dot.operands[0]!) !== "f32" || rows * cols < LEAST_SUMS)) return undefined;
-  const a = operand(x, 1, 0, matrix, facts);
-  const b = a && operand(y, 0, Math.ceil(a.bytes / 128) * 128, matrix, facts);
+  const make = (load: Op, kDim: 0 | 1, start: number): StagedOperand | undefined => {
+    const whole = operand(load, kDim, start, matrix, facts);
+    // Threads read four neighbours across the sum at a time.
+    return matrix || whole?.alongK === false ? whole : singles(load, kDim, false, start, matrix);
+  };
+  const a = make(x, 1, 0);
+  const b = a && make(y, 0, Math.ceil(a.bytes / 128) * 128);
   if (!a || !b) return undefined;
   const stageBytes = Math.ceil((b.start + b.bytes) / 128) * 128;
   const room = (share: number): number =>
@@ -117,7 +133,12 @@ function stagedGroup(
   if (unitDtype(dot, dtypeOf(dot.operands[0]!)) !== "tf32") return undefined;
   const [rows, cols] = (dot.result.type as TileType).shape as [number, number];
   const depth = (dot.operands[0]!.type as TileType).shape[1]!;
-  for (const turned of [false, true]) {
+  // Rather an operand that already stands by rows along the sum than one that is turned on its way.
+  for (const [turned, loose] of [
+    [false, false],
+    [true, false],
+    [false, true],
+  ] as const) {
     const [m, n] = turned ? [cols, rows] : [rows, cols];
     const index = shape.matrices.findIndex(
       (u) =>
@@ -131,8 +152,10 @@ function stagedGroup(
     const matrix = { index, unit: shape.matrices[index]! };
     const [left, right] = turned ? ([y, x] as const) : ([x, y] as const);
     const [leftDim, rightDim] = turned ? ([0, 1] as const) : ([1, 0] as const);
-    const r = operand(right, rightDim, 0, matrix, facts);
-    if (!r?.alongK || (depth * r.size) % ROW !== 0) continue;
+    if ((depth * FOUR_BYTES) % ROW !== 0) continue;
+    const whole = operand(right, rightDim, 0, matrix, facts);
+    const r = whole?.alongK ? whole : loose ? singles(right, rightDim, true, 0, matrix) : undefined;
+    if (!r) continue;
     // Rows of 128 bytes, permuted in groups of eight.
     const panel = { ...r, panel: true as const, pitch: ROW, bytes: n * depth * r.size };
     const l = operand(left, leftDim, panel.bytes, matrix, facts);
@@ -158,6 +181,14 @@ export function groupLayout({ dot, matrix, group }: Staged, threads: number, sub
   return { shape, registers: l.registers.map(back), threads: l.threads.map(back) };
 }
 
+/** Whether each of the units of several subgroups has sums of its own. */
+export function hasWork({ dot, matrix, group }: Staged, threads: number): boolean {
+  if (!group) return true;
+  const [rows, cols] = (dot.result.type as TileType).shape as [number, number];
+  const { m, n, subgroups } = matrix!.unit;
+  return threads / (SUBGROUP * subgroups) <= (rows * cols) / (m * n);
+}
+
 /** Whether each thread has whole pieces to copy. */
 export const copiesWhole = ({ a, b }: Staged, threads: number): boolean =>
   [a, b].every((x) => numel((x.load.result.type as TileType).shape) * x.size >= threads * PIECE);
@@ -175,8 +206,7 @@ function operand(
   const size = DTYPES[buffer.type.dtype].bytes;
   const info = facts.get(offset);
   if (!info || shape.length !== 2) return undefined;
-  const zero = other?.def && "opcode" in other.def ? other.def : undefined;
-  if (other && !(zero?.opcode === "const" && Number(zero.attrs["value"]) === 0)) return undefined;
+  if (!orZero(other)) return undefined;
   const along = info.contiguity[0]! > info.contiguity[1]! ? 0 : 1;
   const piece = PIECE / size;
   const aligned = (facts.get(buffer)?.scalarDivisibility ?? 1) % PIECE === 0;
@@ -191,27 +221,49 @@ function operand(
   return { load, alongK, along, size, pitch, bytes: pitch * rows, start };
 }
 
-/** Bytes behind each row: what a subgroup reads at once falls into different banks. */
+/** The same copied element by element, each where it is wanted. */
+function singles(
+  load: Op,
+  kDim: 0 | 1,
+  alongK: boolean,
+  start: number,
+  matrix: Chosen | undefined,
+): StagedOperand | undefined {
+  const [buffer, offset, , other] = load.operands as [Value, Value, Value?, Value?];
+  const { shape } = offset.type as TileType;
+  const size = DTYPES[buffer.type.dtype].bytes;
+  if (size !== FOUR_BYTES || shape.length !== 2 || !orZero(other)) return undefined;
+  const along = alongK ? kDim : ((1 - kDim) as 0 | 1);
+  const [length, rows] = [shape[along]!, shape[1 - along]!];
+  const pitch = length * size + (matrix ? gap(alongK, size, matrix) : PIECE);
+  return { load, alongK, along, single: true, size, pitch, bytes: pitch * rows, start };
+}
+
+/** Masked elements are zeros. */
+function orZero(other: Value | undefined): boolean {
+  const op = other?.def && "opcode" in other.def ? other.def : undefined;
+  return !other || (op?.opcode === "const" && Number(op.attrs["value"]) === 0);
+}
+
+/** Bytes behind each row: what a subgroup reads at once falls into different banks. Threads read neighbours anyway. */
 function gap(alongK: boolean, size: number, matrix: Chosen | undefined): number {
-  if (alongK) return PIECE;
   if (!matrix) return 0;
+  if (alongK) return PIECE;
   // Four rows of eight elements, or eight of 16 bytes.
   return size === 4 ? 2 * PIECE : PIECE;
 }
 
 /**
- * The result's layout where threads multiply: an equal share of rows and columns in each thread. Where an operand's rows run
- * along the sum, threads side by side take neighbours, else each takes four neighbours, which come in one access.
+ * The result's layout where threads multiply: an equal share of rows and columns in each thread, four neighbours at a time, which come
+ * in one access.
  */
-export function stagedLayout({ dot, a, b }: Staged, threads: number): Layout {
+export function stagedLayout({ dot }: Staged, threads: number): Layout {
   const { shape } = dot.result.type as TileType;
   const [rows, cols] = [bitsOf(shape, 0), bitsOf(shape, 1)];
   const each = rows.length + cols.length - Math.log2(threads);
-  // An operand along the sum comes in several elements at a time: of that the thread takes the fewer.
-  const half = b.alongK && !a.alongK ? Math.floor(each / 2) : Math.ceil(each / 2);
-  const alongN = Math.min(cols.length, Math.max(half, each - rows.length));
-  const [downOwn, downRest] = split(rows, each - alongN, a.alongK);
-  const [acrossOwn, acrossRest] = split(cols, alongN, b.alongK);
+  const alongN = Math.min(cols.length, Math.max(Math.ceil(each / 2), each - rows.length));
+  const [downOwn, downRest] = split(rows, each - alongN);
+  const [acrossOwn, acrossRest] = split(cols, alongN);
   // A subgroup of 32 stands as 4 rows of 8 threads.
   const threadBits = [
     ...acrossRest.slice(0, 3),
@@ -224,8 +276,7 @@ export function stagedLayout({ dot, a, b }: Staged, threads: number): Layout {
 }
 
 /** The bits that a thread's own elements have, and the others. */
-function split(bits: readonly number[], own: number, neighboursApart: boolean): [number[], number[]] {
-  if (neighboursApart) return [bits.slice(bits.length - own), bits.slice(0, bits.length - own)];
+function split(bits: readonly number[], own: number): [number[], number[]] {
   const near = Math.min(2, own);
   const far = bits.length - (own - near);
   return [[...bits.slice(0, near), ...bits.slice(far)], bits.slice(near, far)];

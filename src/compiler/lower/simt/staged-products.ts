@@ -48,11 +48,9 @@ function byThreads(unit: Unit, s: Staged, mem: Mem): (stage: Operand, sums: read
     const places = registerSums(acc, part);
     return { x, base, places, own: [...new Set(places)].sort((p, q) => p - q) };
   });
-  // Along the sum one element serves one product of each of the other side's: as few at a time as the access allows.
-  const run = FOUR / 2;
   return (stage, sums) => {
     const read = parts.map(({ x, base, own }) =>
-      reader(unit, x, mem, e.op("add", "i32", 1, [base, stage]), own, run),
+      reader(unit, x, mem, e.op("add", "i32", 1, [base, stage]), own),
     );
     for (let k = 0; k < depth; k++) {
       const [left, right] = read.map((f) => f(k));
@@ -64,31 +62,22 @@ function byThreads(unit: Unit, s: Staged, mem: Mem): (stage: Operand, sums: read
   };
 }
 
-/** Gives the elements at one place along the sum, by their place across it; reads four at a time, along the sum `run`. */
+/** Gives the elements at one place along the sum, by their place across it; reads four at a time. */
 function reader(
   unit: Unit,
   x: StagedOperand,
   mem: Mem,
   at: Operand,
   own: readonly number[],
-  run: number,
 ): (k: number) => Map<number, Operand> {
   const { e } = unit;
-  const several = (n: number, plus: number): Reg[] => {
-    const dst = Array.from({ length: n }, () => e.value("f32"));
-    e.push({ s: "load", dst, kind: "f32", mem, at, plus });
-    return dst;
-  };
-  let rows = new Map<number, Reg[]>();
   return (k) => {
-    if (x.alongK) {
-      if (k % run === 0) rows = new Map(own.map((o) => [o, several(run, byteOf(x, k, o))]));
-      return new Map(own.map((o) => [o, rows.get(o)![k % run]!]));
-    }
     const out = new Map<number, Operand>();
     for (const o of own) {
       if (out.has(o)) continue;
-      several(FOUR, byteOf(x, k, o)).forEach((reg, i) => void out.set(o + i, reg));
+      const dst = Array.from({ length: FOUR }, () => e.value("f32"));
+      e.push({ s: "load", dst, kind: "f32", mem, at, plus: byteOf(x, k, o) });
+      dst.forEach((reg, i) => void out.set(o + i, reg));
     }
     return out;
   };
