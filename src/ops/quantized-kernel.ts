@@ -82,8 +82,8 @@ export const widen = kernel(
     BLOCK: constexpr, BITS: constexpr, ZEROS: constexpr.bool, elements,
   },
   ({ q, s, z, y, K, half, groups, size, BLOCK, BITS, ZEROS, elements }, tl) => {
-    const n = tl.programId(1);
-    const at = tl.programId(0) * BLOCK + tl.arange(0, BLOCK);
+    const n = tl.programId(0);
+    const at = tl.programId(1) * BLOCK + tl.arange(0, BLOCK);
     const raw = tl.load(q + n * half + at, at < half, 0);
     for (const h of tl.staticRange(BITS === 8 ? 1 : 2)) {
       const k = h * half + at;
@@ -97,12 +97,15 @@ export const widen = kernel(
   "widen_integers",
 );
 
-/** The scale of each group: its largest magnitude becomes `MOST`. One program per group. */
+/**
+ * The scale of each group: its largest magnitude becomes `MOST`. One program per group. Rows come first in the grids here: a
+ * vocabulary has more of them than a second axis holds.
+ */
 export const scalesOf = kernel(
   { x: ptr, s: ptr, K: i32, groups: i32, size: i32, MOST: constexpr, BLOCK: constexpr },
   ({ x, s, K, groups, size, MOST, BLOCK }, tl) => {
-    const g = tl.programId(0);
-    const n = tl.programId(1);
+    const n = tl.programId(0);
+    const g = tl.programId(1);
     const end = tl.minimum(K, (g + 1) * size);
     let most = tl.zeros([1], "f32");
     for (let k = g * size; k < end; k += BLOCK) {
@@ -128,8 +131,8 @@ export const narrow = kernel(
     }),
   },
   ({ x, s, q, K, half, groups, size, BLOCK, BITS, nearest }, tl) => {
-    const n = tl.programId(1);
-    const at = tl.programId(0) * BLOCK + tl.arange(0, BLOCK);
+    const n = tl.programId(0);
+    const at = tl.programId(1) * BLOCK + tl.arange(0, BLOCK);
     const low = nearest(x, s, at, at < half && at < K, n, K, groups, size, BITS === 8 ? 127 : 7);
     if (BITS === 8) tl.store(q + n * half + at, tl.cast(low, "i8"), at < half);
     else {

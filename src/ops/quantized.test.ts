@@ -142,6 +142,18 @@ await onEachChip((chip) => {
     expect(Math.abs(alone[0]! - want)).toBeLessThan(1e-4);
   });
 
+  // The interpreter takes seconds for so many programs.
+  it.skipIf(chip === "interpreter")("has a row for each word of a large vocabulary", async () => {
+    const N = 2 ** 16 + 1;
+    const q = tensor(
+      Int8Array.from({ length: N }, (_, n) => n % 100),
+      { shape: [N, 1], dtype: "i8" },
+    );
+    const s = tensor(new Float32Array(N).fill(0.5), { shape: [N, 1] });
+    const w = await numbers(dequantize(q, s, null, 1));
+    expect(w.every((v, n) => v === (n % 100) / 2)).toBe(true);
+  });
+
   for (const [bits, K, group] of [[8, 1030, 64], [8, 2048, 128], [4, 1024, 16], [4, 1030, 0]] as const) // biome-ignore format: a table
     it(`int${bits}, ${K} by ${group}: a row has the same bits whatever stands beside it`, async () => {
       const N = 10;

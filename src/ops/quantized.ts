@@ -118,7 +118,7 @@ function quantize(
   if (self.numel === 0) return [q, s];
   const x = rowMajor(self);
   if (!given)
-    scalesOf.launch([groups, N], {
+    scalesOf.launch([N, groups], {
       x,
       s,
       K,
@@ -127,7 +127,7 @@ function quantize(
       MOST: bits === 8 ? 127 : 7,
       BLOCK: Math.min(BLOCK, 2 ** Math.ceil(Math.log2(size))),
     });
-  narrow.launch([Math.ceil(half / BLOCK), N], { x, s, q, K, half, groups, size, BLOCK, BITS: bits });
+  narrow.launch([N, Math.ceil(half / BLOCK)], { x, s, q, K, half, groups, size, BLOCK, BITS: bits });
   return [q, s];
 }
 
@@ -179,7 +179,7 @@ export const dequantize: Operator<Dequantize> = operator({
     const z = zeros ? rowMajor(zeros) : s;
     const { half, groups, size, bits } = l;
     const q = rowMajor(weight);
-    widen.launch([Math.ceil(half / BLOCK), l.N], {
+    widen.launch([l.N, Math.ceil(half / BLOCK)], {
       q,
       s,
       z,
