@@ -1,7 +1,7 @@
 // The attention of language models: heads in groups, with their variations, and DeepSeek's latent attention.
 
-import { Linear, type MakeParameter, Module, RMSNorm } from "../nn/index.js";
-import { cat, flashAttention, matmul, rotary } from "../ops/index.js";
+import { forwardEach, Linear, type MakeParameter, Module, RMSNorm } from "../nn/index.js";
+import { cat, flashAttention, joinsProducts, matmul, rotary } from "../ops/index.js";
 import { callOperator, type Tensor } from "../tensor/index.js";
 import type { GroupedAttentionConfig, LatentAttentionConfig, ModelConfig } from "./config.js";
 import type { KvCache } from "./kv-cache.js";
@@ -99,6 +99,8 @@ export class GroupedAttention extends Module implements Attention {
 
   forward(x: Tensor, place: Place): Tensor {
     const window = this.#config.windows[this.#layer];
+    const quick = this.#stepped(x, place, window);
+    if (quick) return this.oProj.forward(quick);
     const core = (q: Tensor, k: Tensor, v: Tensor): Tensor => {
       const [query, key] = [turned(normed(q, this.qNorm), place), turned(normed(k, this.kNorm), place)];
       return attend(place, this.#layer, query, key, v, {
@@ -109,15 +111,36 @@ export class GroupedAttention extends Module implements Attention {
     return this.oProj.forward(joinHeads(y));
   }
 
+  /** All between the projections of a step, in as few launches as the chip likes; undefined where steps are taken one by one. */
+  #stepped(x: Tensor, place: Place, window: number | undefined): Tensor | undefined {
+    const { step, rope } = place;
+    const { heads, kvHeads, headDim } = this.#config;
+    const [batch, tokens] = x.shape as [number, number];
+    if (!step?.attendProjected || !rope || this.qkvProj || !this.qNorm !== !this.kNorm || !joinsProducts(x)) return undefined; // biome-ignore format: one condition
+    const [q, k, v] = forwardEach([this.qProj!, this.kProj!, this.vProj!], x) as [Tensor, Tensor, Tensor];
+    const [query, key] = [this.qNorm, this.kNorm];
+    const parts = {
+      q: q.view([tokens, heads, headDim]),
+      k: k.view([tokens, kvHeads, headDim]),
+      v: v.view([tokens, kvHeads, headDim]),
+      norms: query && key ? { query: query.weight, key: key.weight, eps: query.eps } : undefined,
+      ...rope,
+    };
+    const y = step.attendProjected(this.#layer, parts, window === undefined ? {} : { window: [window - 1, place.causal ? 0 : window - 1] }); // biome-ignore format: one line
+    return y?.reshape([batch, tokens, heads * headDim]);
+  }
+
   /** Queries, keys and values `[batch, heads, tokens, headDim]`. */
   #project(x: Tensor): [Tensor, Tensor, Tensor] {
     const { heads, kvHeads, headDim } = this.#config;
-    if (!this.qkvProj)
+    if (!this.qkvProj) {
+      const [q, k, v] = forwardEach([this.qProj!, this.kProj!, this.vProj!], x) as [Tensor, Tensor, Tensor];
       return [
-        splitHeads(this.qProj!.forward(x), heads, headDim),
-        splitHeads(this.kProj!.forward(x), kvHeads, headDim),
-        splitHeads(this.vProj!.forward(x), kvHeads, headDim),
+        splitHeads(q, heads, headDim),
+        splitHeads(k, kvHeads, headDim),
+        splitHeads(v, kvHeads, headDim),
       ];
+    }
     // Cut before the heads are taken apart: the gradients of the three stand by tokens, and join in one pass.
     const counts = [heads, kvHeads, kvHeads];
     const parts = this.qkvProj.forward(x).splitWithSizes(

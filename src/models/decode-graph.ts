@@ -5,7 +5,15 @@ import { constexpr, i32, ptr } from "../compiler/lang/index.js";
 import { argmax } from "../ops/index.js";
 import { capture, type Graph, kernel, scope } from "../runtime/index.js";
 import { empty, keep, noGrad, type Tensor, tensor } from "../tensor/index.js";
-import { type AttendOptions, attendPaged, type PagedCache, type StepInputs } from "./paged-cache.js";
+import {
+  type AttendOptions,
+  attendPaged,
+  attendProjected,
+  type PagedCache,
+  type PagedTables,
+  type Projected,
+  type StepInputs,
+} from "./paged-cache.js";
 import type { LanguageModel } from "./transformer.js";
 
 /** One sequence a program: takes its new token, and moves its place on by one. */
@@ -121,8 +129,8 @@ export class DecodeGraph implements StepInputs {
     this.logits = this.#graph.result;
   }
 
-  attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
-    const tables = {
+  get #tables(): PagedTables {
+    return {
       slots: this.#slots,
       table: this.#table,
       starts: this.#starts,
@@ -130,7 +138,14 @@ export class DecodeGraph implements StepInputs {
       maxQ: 1,
       maxK: this.#room,
     };
-    return attendPaged(this.cache, tables, layer, [q, k, v], options);
+  }
+
+  attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
+    return attendPaged(this.cache, this.#tables, layer, [q, k, v], options);
+  }
+
+  attendProjected(layer: number, p: Projected, options: AttendOptions): Tensor | undefined {
+    return attendProjected(this.cache, this.#tables, layer, p, options);
   }
 
   /** Other sequences, as many as before. */

@@ -1,6 +1,6 @@
 // What stands behind attention in a block: a gated or plain pair of linear layers, or many of them with a router.
 
-import { Linear, type MakeParameter, Module } from "../nn/index.js";
+import { forwardGated, Linear, type MakeParameter, Module } from "../nn/index.js";
 import { add, gelu, groupedMm, linear, moeApply, moeRoute, mul, relu, silu, siluMul } from "../ops/index.js";
 import { callOperator, type Tensor } from "../tensor/index.js";
 import type { Activation, ExpertsConfig, MlpConfig } from "./config.js";
@@ -44,6 +44,8 @@ export class GatedMlp extends Module implements Mlp {
   }
 
   forward(x: Tensor): Tensor {
+    if (this.#activation === "silu")
+      return this.downProj.forward(forwardGated(this.gateProj, this.upProj, x));
     return this.downProj.forward(
       activateAndMul(this.#activation, this.gateProj.forward(x), this.upProj.forward(x)),
     );

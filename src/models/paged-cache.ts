@@ -1,8 +1,8 @@
 // Keys and values of many sequences in pages of one memory, and the step that runs tokens of several sequences at once.
 // Which page belongs to whom is the scheduler's business (`serve/page-pool.ts`).
 
-import { cacheWrite_, pagedAttention } from "../ops/index.js";
-import { empty, keep, type Tensor, tensor } from "../tensor/index.js";
+import { cacheTurned_, cacheWrite_, pagedAttention } from "../ops/index.js";
+import { empty, isGradEnabled, keep, type Tensor, tensor } from "../tensor/index.js";
 
 export interface PagedCacheShape {
   readonly layers: number;
@@ -73,6 +73,21 @@ export interface StepInputs {
    * @returns `[1, heads, tokens, valueSize]`
    */
   attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor;
+  /**
+   * The same from projections, which are normed and turned on the way; undefined where a chip does that better in steps.
+   * @returns `[tokens, heads, size]`
+   */
+  attendProjected?(layer: number, p: Projected, options: AttendOptions): Tensor | undefined;
+}
+
+/** Queries, keys and values as projections give them, `[tokens, heads, size]`, and what becomes of them. */
+export interface Projected {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly norms: { readonly query: Tensor; readonly key: Tensor; readonly eps: number } | undefined;
+  readonly cos: Tensor;
+  readonly sin: Tensor;
 }
 
 export interface AttendOptions {
@@ -107,6 +122,25 @@ export function attendPaged(
   const all = { isCausal: true, ...options };
   const y = pagedAttention(packed(q), keys, values, table, starts, lengths, maxQ, maxK, all);
   return y.transpose(0, 1).unsqueeze(0);
+}
+
+/** {@link StepInputs.attendProjected} with tables that stand on the chip. */
+export function attendProjected(
+  cache: PagedCache,
+  t: PagedTables,
+  layer: number,
+  p: Projected,
+  options: AttendOptions,
+): Tensor | undefined {
+  const { keys, values } = cache.layer(layer);
+  const { headDim, valueDim, shared, dtype } = cache.shape;
+  // Where a launch costs nothing to speak of, each step by itself runs along longer vectors.
+  const launches = (p.q.chip.capabilities.programThreads ?? 1) > 1;
+  if (!launches || shared || headDim !== valueDim || p.q.dtype !== dtype || p.cos.shape[1]! * 2 !== headDim || isGradEnabled()) return undefined; // biome-ignore format: one condition
+  const { query, key, eps } = p.norms ?? { query: null, key: null, eps: 0 };
+  const q = cacheTurned_(p.q, p.k, p.v, query, key, p.cos, p.sin, t.slots, keys, values, eps);
+  const { table, starts, lengths, maxQ, maxK } = t;
+  return pagedAttention(q, keys, values, table, starts, lengths, maxQ, maxK, { isCausal: true, ...options });
 }
 
 /**
@@ -170,5 +204,9 @@ export class PagedStep implements StepInputs {
 
   attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
     return attendPaged(this.cache, this.#tables, layer, [q, k, v], options);
+  }
+
+  attendProjected(layer: number, p: Projected, options: AttendOptions): Tensor | undefined {
+    return attendProjected(this.cache, this.#tables, layer, p, options);
   }
 }

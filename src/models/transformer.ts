@@ -13,7 +13,7 @@ import {
   RMSNorm,
 } from "../nn/index.js";
 import { add, arange, cat, indexSelect, linear, quantizedLinear, tanh } from "../ops/index.js";
-import { callOperator, type Tensor } from "../tensor/index.js";
+import { callOperator, isGradEnabled, type Tensor } from "../tensor/index.js";
 import { type Attention, GroupedAttention, LatentAttention, type Place } from "./attention.js";
 import type { ModelConfig } from "./config.js";
 import { KvCache } from "./kv-cache.js";
@@ -60,6 +60,22 @@ class Layer extends Module {
 
   forward(x: Tensor, place: Place): Tensor {
     return recomputed(place.training, "full", (h) => this.#forward(h, place), [x]);
+  }
+
+  /**
+   * For inference with norms before: takes and gives sums `x + y` that are not made yet, since the norm that follows makes them.
+   * @returns x and y of its own sum
+   */
+  step(x: Tensor, y: Tensor | undefined, place: Place): [x: Tensor, y: Tensor] {
+    const first = this.inputLayernorm as RMSNorm;
+    const [normed, h] = y ? first.forwardSum(y, x) : [first.forward(x), x];
+    const [again, sum] = (this.postAttentionLayernorm as RMSNorm).forwardSum(this.selfAttn.forward(normed, place), h); // biome-ignore format: one line
+    return [sum, this.mlp.forward(again)];
+  }
+
+  /** Whether {@link step} can be. */
+  get steps(): boolean {
+    return this.#place === "pre" && this.inputLayernorm instanceof RMSNorm && this.postAttentionLayernorm instanceof RMSNorm; // biome-ignore format: one condition
   }
 
   #forward(x: Tensor, place: Place): Tensor {
@@ -119,6 +135,12 @@ class Stack extends Module {
 
   forward(ids: Tensor, at: Tensor | number, place: Place, dtype: DType | undefined): Tensor {
     let x = dropped(this.embed(ids, at, dtype), "embedding", place.training);
+    const launches = (x.chip.capabilities.programThreads ?? 1) > 1;
+    if (launches && !place.training && !isGradEnabled() && this.layers.every((l) => l.steps)) {
+      let y: Tensor | undefined;
+      for (const layer of this.layers) [x, y] = layer.step(x, y, place);
+      return y ? add(x, y) : x;
+    }
     for (const layer of this.layers) x = layer.forward(x, place);
     return x;
   }

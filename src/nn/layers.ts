@@ -1,7 +1,19 @@
 // The layers of language models: each holds its parameters and says how they are used.
 
-import { add, addRmsNorm, embedding, layerNorm, linear, quantizedLinear, rmsNorm } from "../ops/index.js";
-import type { Tensor } from "../tensor/index.js";
+import {
+  add,
+  addRmsNorm,
+  embedding,
+  gatedLinear,
+  joinsProducts,
+  layerNorm,
+  linear,
+  linearEach,
+  quantizedLinear,
+  rmsNorm,
+  siluMul,
+} from "../ops/index.js";
+import { isGradEnabled, type Tensor } from "../tensor/index.js";
 import type { LoraAdapter } from "./lora.js";
 import { Module } from "./module.js";
 
@@ -60,6 +72,13 @@ export class Linear extends Module {
     return this.adapter ? add(y, this.adapter.forward(x)) : y;
   }
 
+  /** What it is made of, if that is a matrix alone. */
+  get matrix(): { w: Tensor; scales: Tensor | undefined; groupSize: number } | undefined {
+    const w = this.weight ?? this.weightPacked!;
+    if (this.bias || this.adapter || this.weightZero) return undefined;
+    return { w, scales: this.weightScale, groupSize: this.#groupSize };
+  }
+
   #own(x: Tensor): Tensor {
     if (this.weight) return linear(x, this.weight, this.bias ?? null);
     return quantizedLinear(
@@ -71,6 +90,35 @@ export class Linear extends Module {
       { groupSize: this.#groupSize },
     );
   }
+}
+
+/** The matrices of several layers where one launch multiplies them: of one kind, with nothing to record. */
+function together(layers: readonly Linear[], x: Tensor) {
+  if (isGradEnabled() || !joinsProducts(x)) return undefined;
+  const all = layers.map((l) => l.matrix);
+  const [first] = all;
+  const same = all.every((m) => m && !m.scales === !first?.scales && m.groupSize === first?.groupSize && m.w.dtype === first.w.dtype); // biome-ignore format: one condition
+  return same ? (all as NonNullable<(typeof all)[number]>[]) : undefined;
+}
+
+/** What each of several layers gives for one input. */
+export function forwardEach(layers: readonly Linear[], x: Tensor): Tensor[] {
+  const all = together(layers, x);
+  if (!all) return layers.map((l) => l.forward(x));
+  const scales = all.flatMap((m) => m.scales ?? []);
+  return linearEach(
+    x,
+    all.map((m) => m.w),
+    scales,
+    all[0]!.groupSize,
+  );
+}
+
+/** `silu(gate(x)) * up(x)`. */
+export function forwardGated(gate: Linear, up: Linear, x: Tensor): Tensor {
+  const [g, u] = together([gate, up], x) ?? [];
+  if (!g || !u) return siluMul(gate.forward(x), up.forward(x));
+  return gatedLinear(x, g.w, u.w, g.scales ?? null, u.scales ?? null, g.groupSize);
 }
 
 /** Rows of a table by index: `[...] i64 -> [..., features]`; weight `[rows, features]`. */
@@ -96,6 +144,9 @@ export class RMSNorm extends Module {
   }
   forward(x: Tensor): Tensor {
     return rmsNorm(x, this.weight.shape, this.weight, this.#eps);
+  }
+  get eps(): number {
+    return this.#eps;
   }
   /** The norm of `x + residual`, and that sum, in one pass. */
   forwardSum(x: Tensor, residual: Tensor): [normed: Tensor, sum: Tensor] {

@@ -10,31 +10,46 @@ import { computeDtype, planRows, rowMajor } from "./rows.js";
 const forward = kernel(
   // biome-ignore format: one line per group
   { x: ptr, r: ptr, w: ptr, y: ptr, s: ptr, rows: i32, cols: i32, eps: f64,
-    ROWS: constexpr, COLS: constexpr, WEIGHT: constexpr.bool, D: constexpr.dtype, T: constexpr.dtype },
-  ({ x, r, w, y, s, rows, cols, eps, ROWS, COLS, WEIGHT, D, T }, tl) => {
+    ROWS: constexpr, COLS: constexpr, WHOLE: constexpr.bool, WEIGHT: constexpr.bool, D: constexpr.dtype, T: constexpr.dtype },
+  ({ x, r, w, y, s, rows, cols, eps, ROWS, COLS, WHOLE, WEIGHT, D, T }, tl) => {
     const row = tl.programId(0) * ROWS + tl.arange(0, ROWS);
     const base = tl.col(row * cols);
     const inside = tl.col(row) < rows;
-    let squares = tl.zeros([ROWS], T);
-    for (let start = 0; start < cols; start += COLS) {
-      const c = tl.row(start + tl.arange(0, COLS));
+    if (WHOLE) {
+      // A row that is one block stays where it is.
+      const c = tl.row(tl.arange(0, COLS));
       const mask = inside && c < cols;
-      // Rounded as the sum that is kept, so that it does not matter whether the two steps are fused.
+      const g = WEIGHT ? tl.cast(tl.load(w + c, c < cols, 0), T) : 1;
       const added = tl.cast(
         tl.cast(tl.load(x + base + c, mask, 0), T) + tl.cast(tl.load(r + base + c, mask, 0), T),
         D,
       );
       tl.store(s + base + c, added, mask);
       const v = tl.cast(added, T);
-      squares += tl.sum(v * v, 1);
-    }
-    const scale = tl.col(tl.rsqrt(squares / tl.cast(cols, T) + tl.cast(eps, T)));
-    for (let start = 0; start < cols; start += COLS) {
-      const c = tl.row(start + tl.arange(0, COLS));
-      const mask = inside && c < cols;
-      const v = tl.cast(tl.load(s + base + c, mask, 0), T);
-      const g = WEIGHT ? tl.cast(tl.load(w + c, c < cols, 0), T) : 1;
+      const scale = tl.col(tl.rsqrt(tl.sum(v * v, 1) / tl.cast(cols, T) + tl.cast(eps, T)));
       tl.store(y + base + c, v * scale * g, mask);
+    } else {
+      let squares = tl.zeros([ROWS], T);
+      for (let start = 0; start < cols; start += COLS) {
+        const c = tl.row(start + tl.arange(0, COLS));
+        const mask = inside && c < cols;
+        // Rounded as the sum that is kept, so that it does not matter whether the two steps are fused.
+        const added = tl.cast(
+          tl.cast(tl.load(x + base + c, mask, 0), T) + tl.cast(tl.load(r + base + c, mask, 0), T),
+          D,
+        );
+        tl.store(s + base + c, added, mask);
+        const v = tl.cast(added, T);
+        squares += tl.sum(v * v, 1);
+      }
+      const scale = tl.col(tl.rsqrt(squares / tl.cast(cols, T) + tl.cast(eps, T)));
+      for (let start = 0; start < cols; start += COLS) {
+        const c = tl.row(start + tl.arange(0, COLS));
+        const mask = inside && c < cols;
+        const v = tl.cast(tl.load(s + base + c, mask, 0), T);
+        const g = WEIGHT ? tl.cast(tl.load(w + c, c < cols, 0), T) : 1;
+        tl.store(y + base + c, v * scale * g, mask);
+      }
     }
   },
   "add_rms_norm",
@@ -90,7 +105,8 @@ export const addRmsNorm: Operator<
     const rows = x.numel / cols;
     const { ROWS, COLS, programs } = planRows(x, rows, cols);
     forward.launch([programs], {
-      x, r: rowMajor(residual), w: weight ? rowMajor(weight) : x, y, s, rows, cols, eps, ROWS, COLS, WEIGHT: weight !== null,
+      x, r: rowMajor(residual), w: weight ? rowMajor(weight) : x, y, s, rows, cols, eps, ROWS, COLS,
+      WHOLE: cols <= COLS, WEIGHT: weight !== null,
       D: x.dtype, T: computeDtype(x.dtype),
     }); // biome-ignore format: one line per group
     return [y, s];

@@ -26,6 +26,7 @@ export * from "./softmax.js";
 export * from "./matmul.js";
 export * from "./attention/index.js";
 import "./matmul-vendor.js";
+export * from "./joined-products.js";
 export * from "./quantized.js";
 export * from "./rms-norm.js";
 export * from "./loss.js";

@@ -3,7 +3,7 @@
 import { expect, it } from "vitest";
 import "../index.js";
 import { evaluatorChip } from "../../compiler/lower/simt/testing/chip.js";
-import { quantizedLinear, tensor } from "../../index.js";
+import { gatedLinear, linear, linearEach, quantizedLinear, quantizeInt4, quantizeInt8, siluMul, type Tensor, tensor } from "../../index.js"; // biome-ignore format: one line
 import { buildOptimized } from "../../runtime/compile.js";
 import { loadChip, registerChip } from "../../runtime/index.js";
 import { observe } from "../../runtime/observe.js";
@@ -99,3 +99,42 @@ it("widens in registers, without a barrier in the loop", async () => {
   expect(loop).toContain("lop3.b32");
   if (hasPtxas) expect(assemble(text, 90).report).toContain(" 0 bytes spill stores");
 });
+
+it.each([16, 4])(
+  "products side by side and gated ones, %i bits, are products each for itself",
+  async (bits) => {
+    const [M, K] = [1, 256];
+    const groupSize = bits === 16 ? 0 : 64;
+    const x = tensor(
+      random(M * K, 48271).map((v) => v / 64),
+      { shape: [M, K], dtype: "bf16", device },
+    );
+    const made = [17, 16, 16].map((N, i) => {
+      const list = random(N * K, 69621 + i).map((v) => v / 512);
+      if (bits === 16)
+        return { w: tensor(list, { shape: [N, K], dtype: "bf16", device }), scales: undefined };
+      const f = tensor(list, { shape: [N, K], device });
+      const [w, scales] = bits === 8 ? quantizeInt8(f, groupSize) : quantizeInt4(f, groupSize);
+      return { w, scales };
+    });
+    const one = (i: number): Tensor => {
+      const { w, scales } = made[i]!;
+      return scales ? quantizedLinear(x, w, scales, null, null, { groupSize }) : linear(x, w);
+    };
+    const numbers = async (t: Tensor): Promise<number[]> => [...(await t.data())].map(Number);
+    const scales = made.flatMap((m) => m.scales ?? []);
+    const each = linearEach(x, made.map((m) => m.w), scales, groupSize); // biome-ignore format: one line
+    const [a, b, c] = made as [(typeof made)[0], (typeof made)[0], (typeof made)[0]];
+    const both = gatedLinear(x, b.w, c.w, b.scales ?? null, c.scales ?? null, groupSize);
+    expect(a.w.shape[0]).toBe(17);
+    for (const i of [0, 1, 2]) {
+      const [got, want] = [await numbers(each[i]!), await numbers(one(i))];
+      const most = Math.max(...want.map(Math.abs));
+      // Together they may share their sums out otherwise.
+      got.forEach((v, j) => void expect(Math.abs(v - want[j]!)).toBeLessThanOrEqual(most * 2 ** -8));
+    }
+    const [got, want] = [await numbers(both), await numbers(siluMul(each[1]!, each[2]!))];
+    const most = Math.max(...want.map(Math.abs));
+    got.forEach((v, j) => void expect(Math.abs(v - want[j]!)).toBeLessThanOrEqual(most * 2 ** -7));
+  },
+);

@@ -83,7 +83,7 @@ function emitFor(unit: Unit, op: Op): void {
     return;
   }
   const shares = unit.plan.direct?.shares ?? 1;
-  if (shares > 1 && unit.plan.direct!.loop === op) {
+  if (shares > 1 && unit.plan.direct!.loops.has(op)) {
     if (!emitSplit(unit, op, shares)) unit.splitFailed = true;
     return;
   }

@@ -37,8 +37,8 @@ export interface DirectDot extends Chosen {
 
 export interface Direct {
   readonly threads: number;
-  /** The loop they stand in where its turns are shared out, and the number of shares. */
-  readonly loop: Op | undefined;
+  /** The loops they stand in, and into how many shares the turns of each are cut. */
+  readonly loops: ReadonlySet<Op>;
   readonly shares: number;
   readonly dots: ReadonlyMap<Op, DirectDot>;
   /** Loads that come in the layout of what they are used for. */
@@ -74,9 +74,9 @@ export function findDirect(
   const found = new Map<Op, DirectDot>();
   const loads = new Map<Op, Layout>();
   let threads = 0;
-  const loops = new Set(dots.map(loopOf));
-  const loop = loops.size === 1 ? [...loops][0] : undefined;
-  const shares = splitting && loop ? sharesOf(loop) : 1;
+  const loops = new Set(dots.map(loopOf).filter((op) => op !== undefined));
+  const cuts = [...loops].map(sharesOf);
+  const shares = splitting && cuts.every((n) => n === cuts[0]) ? (cuts[0] ?? 1) : 1;
   for (const dot of dots) {
     const d = directOf(dot, shape, facts, loads, shares);
     if (!d || (threads && threads !== d.sum.threads.length)) return undefined;
@@ -88,7 +88,7 @@ export function findDirect(
   const few = [...found.values()].every((d) => d.sum.shape[1]! <= FEW_COLUMNS);
   const bodies = new Set(few ? dots.map((dot) => dot.parent!) : []);
   for (const body of bodies) loadFirst(body, found);
-  return { threads: 2 ** threads, loop, shares, dots: found, loads };
+  return { threads: 2 ** threads, loops, shares, dots: found, loads };
 }
 
 /**
