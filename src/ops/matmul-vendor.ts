@@ -3,6 +3,7 @@
 
 import {
   allowsTf32,
+  Generator,
   type Chip,
   isCapturing,
   sayMissing,
@@ -13,6 +14,7 @@ import {
 } from "../runtime/index.js";
 import { addImplementation, emptyLike, type Tensor } from "../tensor/index.js";
 import { launchProduct, type Matrices, matricesOf } from "./matmul-kernel.js";
+import { fillNormal } from "./random-kernels.js";
 
 /** Products of fewer multiplications than this are not worth a measurement. */
 const LEAST = 2 ** 21;
@@ -73,6 +75,8 @@ function libraryFor(a: unknown, b: unknown, ndim: number): VendorMatmul | undefi
   return faster ? library : undefined;
 }
 
+const noise = new Generator(1);
+
 /** Both ways to compute a product of this class, on matrices of their own. */
 function rivals(
   library: VendorMatmul,
@@ -82,7 +86,8 @@ function rivals(
 ): { own(): void; vendor(): void; dispose(): void } {
   const make = (rows: number, columns: number, turn: boolean): Tensor => {
     const t = emptyLike(like, { shape: turn ? [columns, rows] : [rows, columns] });
-    t.zero_();
+    // Not zeros: chips at their limit of power multiply those faster. And not the program's own random numbers.
+    fillNormal(t, 0, 1, noise);
     return turn ? t.t() : t;
   };
   const [a, b, c] = [make(m, k, turned[0]!), make(k, n, turned[1]!), make(m, n, false)];
