@@ -23,7 +23,8 @@ const backward = kernel(
     for (let r = first; r < first + perProgram; r += ROWS) {
       const row = r + tl.arange(0, ROWS);
       const base = tl.col(row * cols);
-      const inside = tl.col(row) < rows && tl.col(row) < first + perProgram;
+      const taken = row < rows && row < first + perProgram;
+      const inside = tl.col(taken);
       let squares = tl.zeros([ROWS], T);
       let product = tl.zeros([ROWS], T);
       for (let start = 0; start < cols; start += COLS) {
@@ -36,7 +37,8 @@ const backward = kernel(
         squares += tl.sum(v * v, 1);
         product += tl.sum(v * g, 1);
       }
-      const scale = tl.rsqrt(squares / n + tl.cast(eps, T));
+      // Without eps the root of a row that is not there has no reciprocal, and its share of the sums is none.
+      const scale = tl.where(taken, tl.rsqrt(squares / n + tl.cast(eps, T)), 0);
       const shift = tl.col((product * scale * scale * scale) / n);
       for (let start = 0; start < cols; start += COLS) {
         const c = tl.row(start + tl.arange(0, COLS));
@@ -78,7 +80,7 @@ const backwardOnce = kernel(
       const v = tl.cast(tl.load(x + at, mask, 0), T);
       const d = tl.cast(tl.load(dy + at, mask, 0), T);
       const g = d * tl.row(weight);
-      const scale = tl.rsqrt(tl.sum(v * v, 1) / n + tl.cast(eps, T));
+      const scale = tl.where(row < end, tl.rsqrt(tl.sum(v * v, 1) / n + tl.cast(eps, T)), 0);
       const shift = (tl.sum(v * g, 1) * scale * scale * scale) / n;
       const through = g * tl.col(scale) - v * tl.col(shift);
       const other = STREAM ? tl.cast(tl.load(ds + at, mask, 0), T) : 0;

@@ -270,5 +270,7 @@ export function emitDirectDot(unit: Unit, d: DirectDot): void {
 
 /** Every choice of bits. */
 function stepsOf(bits: readonly number[]): number[][] {
-  return bits.reduce<number[][]>((all, bit) => [...all, ...all.map((s) => [...s, bit])], [[]]);
+  let all: number[][] = [[]];
+  for (const bit of bits) all = all.concat(all.map((s) => [...s, bit]));
+  return all;
 }
