@@ -31,10 +31,7 @@ vexil() { node dist/cli/main.js "$@"; }
 part() {
   case $1 in
   language) node node_modules/vitest/vitest.mjs run --maxWorkers=8 --reporter=dot test/language test/graph.test.ts src/chips/nvidia ;;
-  opinfo) for set in public half wide; do
-      echo "== $set"
-      vexil conformance opinfo "$SHARED/opinfo/$set" --chip nvidia --failures-only ${SAMPLE:+--sample=$SAMPLE} || failed=1
-    done; return ${failed:-0} ;;
+  opinfo) node bench/nvidia/opinfo.mjs nvidia "$SHARED" ${SAMPLE:+--sample=$SAMPLE} ;;
   models) vexil conformance models "$SHARED/models" --chip nvidia ;;
   quickstart) vexil quickstart ;;
   sanitizer) compute-sanitizer --target-processes all --error-exitcode 3 \
