@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { configDefaults, defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 // The native chip's own tests are about what a C compiler makes; every other test skips the chip by itself.
 const { VEXIL_CC, CC } = process.env;
@@ -7,6 +8,16 @@ const compiler = [VEXIL_CC, CC, "cc", "gcc", "clang"].find(
   (c) => c && spawnSync(c, ["--version"]).status === 0,
 );
 if (!compiler) console.warn("skipped: the tests in src/chips/cpu (missing: no C compiler in PATH)");
+
+/** The files that take longest, started first: at the end of the run one of them would leave the other worker without work. */
+const LONG = /(opinfo|families|chat-page|emulated|checkpoints|train\/train|cli\/cli|ops\/sort)\.test\.ts$/;
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    const isLong = (f: TestSpecification): boolean => LONG.test(f.moduleId);
+    return [...sorted.filter(isLong), ...sorted.filter((f) => !isLong(f))];
+  }
+}
 
 export default defineConfig({
   // Packages in examples/ import the project by its name; tests run them on the sources.
@@ -25,6 +36,7 @@ export default defineConfig({
     // Generous: the slowest tests compile many kernels, and machines are shared.
     testTimeout: 240_000,
     maxWorkers: 2,
+    sequence: { sequencer: LongFirst },
     // Tests are about the project's own kernels; those of vendor libraries switch them on.
     env: { VEXIL_VENDOR: "off" },
   },

@@ -45,7 +45,7 @@ emulated() {
     skipped=$((skipped + 1))
     return 0
   done
-  check "the kernel language on $name, emulated" env VEXIL_TEST_CHIPS="$name" VEXIL_TEST_MODULES="test/emulated/$name.ts" \
+  check "the kernel language on $name, emulated" env VEXIL_TEST_ALL=1 VEXIL_TEST_CHIPS="$name" VEXIL_TEST_MODULES="test/emulated/$name.ts" \
     npx vitest run --reporter=dot "$@"
 }
 

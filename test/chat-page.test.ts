@@ -133,7 +133,7 @@ describe.skipIf(!CHROMIUM)("the chat page", () => {
 
   it("streams an answer, shows its figures, and still has it after a reload", async () => {
     const { url } = await serve();
-    pause = 25;
+    pause = 100;
     await open(url, { stored: greedy });
     await input().fill("Hi there!");
     await input().press("Enter");

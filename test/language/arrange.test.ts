@@ -4,6 +4,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import type { DType } from "../../src/compiler/ir/index.js";
 import { constexpr, ptr } from "../../src/compiler/lang/index.js";
 import { kernel } from "../../src/runtime/index.js";
+import { shorten } from "../chips.js";
 import { chips, closeAll, numbers, room } from "./run.js";
 
 afterAll(closeAll);
@@ -49,7 +50,8 @@ const turned = kernel(
   },
 );
 
-describe.each(chips)("on $name", ({ run }) => {
+describe.each(chips)("on $name", ({ name, run }) => {
+  shorten(name, 3);
   it.each(DTYPES)("join, interleave, cat and split of %s", async (dtype) => {
     for (const n of [1, 2, 16, 64]) {
       const [a, b] = [sample(dtype, n, n), sample(dtype, n, n + 7)];

@@ -5,6 +5,7 @@ import { type DType, isFloat, isInt, roundTo } from "../../src/compiler/ir/index
 import { binary } from "../../src/compiler/ir/ops/arith-fold.js";
 import { constexpr, i32, ptr } from "../../src/compiler/lang/index.js";
 import { kernel } from "../../src/runtime/index.js";
+import { shorten } from "../chips.js";
 import { chips, closeAll, type Data, numbers, room } from "./run.js";
 
 afterAll(closeAll);
@@ -56,6 +57,7 @@ const orders = (list: readonly number[]): number[][] =>
     : list.flatMap((k) => orders(list.filter((x) => x !== k)).map((rest) => [k, ...rest]));
 
 describe.each(chips)("on $name", ({ name, run }) => {
+  shorten(name, 3);
   it.each(DTYPES)("of %s", async (dtype) => {
     const N = 16;
     const value = (v: number): V =>

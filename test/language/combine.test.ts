@@ -3,6 +3,7 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { constexpr, i32, ptr } from "../../src/compiler/lang/index.js";
 import { kernel } from "../../src/runtime/index.js";
+import { shorten } from "../chips.js";
 import { chips, closeAll, numbers, room } from "./run.js";
 
 afterAll(closeAll);
@@ -95,7 +96,8 @@ const inLoop = kernel({ x: ptr, y: ptr, n: i32, N: constexpr }, ({ x, y, n, N },
   tl.store(y + at, v);
 });
 
-describe.each(chips)("on $name", ({ run }) => {
+describe.each(chips)("on $name", ({ name, run }) => {
+  shorten(name, 3);
   it.each(["f32", "f64", "i32", "i64"] as const)("reduce of %s", async (dtype) => {
     const big = dtype === "i64";
     for (const shape of SHAPES) {

@@ -4,6 +4,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { DTYPES, type DType, isFloat, roundTo } from "../../src/compiler/ir/index.js";
 import { constexpr, i32, i64, ptr } from "../../src/compiler/lang/index.js";
 import { kernel } from "../../src/runtime/index.js";
+import { shorten } from "../chips.js";
 import { chips, closeAll, type Data, room } from "./run.js";
 
 afterAll(closeAll);
@@ -45,7 +46,8 @@ const wide = kernel({ x: ptr, y: ptr, base: i64, N: constexpr }, ({ x, y, base, 
   tl.store(y + at, tl.load(x + (far - 17179869184)));
 });
 
-describe.each(chips)("on $name", ({ run }) => {
+describe.each(chips)("on $name", ({ name, run }) => {
+  shorten(name, 3);
   it.each(Object.keys(DTYPES) as DType[])(
     "masked-out lanes of %s are neither read nor written",
     async (dtype) => {

@@ -3,6 +3,7 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { constexpr, i32, ptr } from "../../src/compiler/lang/index.js";
 import { kernel } from "../../src/runtime/index.js";
+import { shorten } from "../chips.js";
 import { chips, closeAll, numbers, room } from "./run.js";
 
 afterAll(closeAll);
@@ -41,7 +42,8 @@ const hinted = kernel({ x: ptr, sum: ptr, y: ptr, n: i32, N: constexpr }, ({ x, 
   tl.atomicCas(sum + 2, 5, 7, { order: "acquire", scope: "cta" });
 });
 
-describe.each(chips)("on $name", ({ run }) => {
+describe.each(chips)("on $name", ({ name, run }) => {
+  shorten(name, 3);
   it.each(["f32", "f64", "f16", "i32", "u8"] as const)(
     "descriptors of %s, inside and over the edges",
     async (dtype) => {

@@ -4,6 +4,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import type { DType } from "../../src/compiler/ir/index.js";
 import { constexpr, ptr } from "../../src/compiler/lang/index.js";
 import { kernel } from "../../src/runtime/index.js";
+import { shorten } from "../chips.js";
 import { chips, closeAll, numbers, room } from "./run.js";
 
 afterAll(closeAll);
@@ -42,7 +43,8 @@ function placeOf(list: readonly number[], better: (a: number, b: number) => bool
   return best;
 }
 
-describe.each(chips)("on $name", ({ run }) => {
+describe.each(chips)("on $name", ({ name, run }) => {
+  shorten(name, 3);
   it.each(["f32", "f64", "f16", "i32", "u8", "i64", "bool"] as const)(
     "argmax and argmin of %s",
     async (dtype) => {

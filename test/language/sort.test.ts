@@ -6,6 +6,7 @@ import { lowerSimd } from "../../src/compiler/lower/simd/index.js";
 import type { Stmt } from "../../src/compiler/lower/simd/form.js";
 import { constexpr, i32, ptr } from "../../src/compiler/lang/index.js";
 import { kernel } from "../../src/runtime/index.js";
+import { shorten } from "../chips.js";
 import { chips, closeAll, lowered, numbers, room } from "./run.js";
 
 afterAll(closeAll);
@@ -95,7 +96,8 @@ it("the code of a sort does not grow with the tile", () => {
   expect(size(4096)).toBe(size(256));
 });
 
-describe.each(chips)("on $name", ({ run }) => {
+describe.each(chips)("on $name", ({ name, run }) => {
+  shorten(name, 3);
   it.each(["f32", "f64", "f16", "bf16", "i8", "u8", "i32", "u32", "i64", "bool"] as const)(
     "sort and topk of %s",
     async (dtype) => {

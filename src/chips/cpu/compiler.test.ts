@@ -106,7 +106,7 @@ describe("compiling", () => {
   it("says when the compiler has no C library to compile with", () => {
     process.env["VEXIL_CC"] = script(
       "half",
-      `case "$*" in *-E*) exec ${real} "$@";; esac\necho "<stdin>:3:10: fatal error: dlfcn.h: No such file or directory" >&2; exit 1`,
+      `case " $* " in *" -E "*) exec ${real} "$@";; esac\necho "<stdin>:3:10: fatal error: dlfcn.h: No such file or directory" >&2; exit 1`,
     );
     const c = openCompiler();
     expect(() => poolLibrary(c)).toThrow(/thread pool: .*dlfcn\.h: No such file/s);
