@@ -3,9 +3,9 @@
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { onEachChip } from "../ops/testing/chips.js";
-import { scope } from "../runtime/index.js";
+import { loadChip, scope } from "../runtime/index.js";
 import { noGrad, type Tensor, tensor } from "../tensor/index.js";
 import { familyOf, supportedFamilies } from "./families/index.js";
 import { openFolder, readJson, saveFolder, Weights } from "./folder.js";
@@ -128,6 +128,7 @@ describe("folders", () => {
 });
 
 describe.skipIf(!fs.existsSync(shared))("names in the wild", () => {
+  beforeAll(() => loadChip("wasm"));
   it.each([
     ["gpt2", (n: string) => n.replace(/^transformer\./, "")],
     [
