@@ -177,6 +177,9 @@ static void start(struct pool *p) {
   sigset_t all, old;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are for Node's own threads */
+  /* Node unloads libraries when it ends, whoever runs in them; this one stays for its threads. */
+  Dl_info self;
+  if (dladdr((void *)thread_main, &self)) dlopen(self.dli_fname, RTLD_NOW | RTLD_NODELETE);
   while (p->started < p->threads) {
     struct thread *t = &p->thread[p->started];
     t->pool = p;
