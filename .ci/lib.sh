@@ -45,7 +45,7 @@ emulated() {
     skipped=$((skipped + 1))
     return 0
   done
-  check "the kernel language on $name, emulated" env VEXIL_TEST_ALL=1 VEXIL_TEST_CHIPS="$name" VEXIL_TEST_MODULES="test/emulated/$name.ts" \
+  check "the kernel language on $name, emulated" env VEXIL_TEST_CHIPS="$name" VEXIL_TEST_MODULES="test/emulated/$name.ts" \
     npx vitest run --reporter=dot "$@"
 }
 
@@ -82,33 +82,53 @@ conformance() {
   tail -n 1 "$out"
 }
 
-# Runs functions of checks side by side, each with a log and counts of its own: `lanes FUNCTION...`.
+# Runs functions of checks side by side, each with a log and counts of its own: `lanes FUNCTION... -- ARGUMENTS...`.
 lanes() {
-  local f p q s
-  for f in "$@"; do
+  local f p q s names=()
+  while [ "$1" != -- ]; do
+    names+=("$1")
+    shift
+  done
+  shift
+  for f in "${names[@]}"; do
     (
       passed=0 failed=0 skipped=0
-      "$f"
+      "$f" "$@"
       echo "$passed $failed $skipped" >"$results/$f.counts"
     ) >"$results/$f.log" 2>&1 &
   done
   wait
-  for f in "$@"; do
+  for f in "${names[@]}"; do
     cat "$results/$f.log"
     read -r p q s <"$results/$f.counts" || { p=0 q=1 s=0; echo "FAILED: $f"; }
     passed=$((passed + p)) failed=$((failed + q)) skipped=$((skipped + s))
   done
 }
 
-# The models and the oracle sets on one chip, with further arguments for the sets.
+ALL_SETS="models public half wide"
+
+# The models and the oracle sets on one chip, or some of these: `oracles CHIP "SETS" ARGUMENTS_FOR_THE_SAMPLES...`.
 oracles() {
-  local chip="$1" set
-  shift
-  check "models on $chip" conformance models "$oracle/models" --chip "$chip"
-  for set in public half wide; do
-    [ -f "$oracle/opinfo/$set.jsonl" ] || continue
-    check "opinfo $set on $chip" conformance opinfo "$oracle/opinfo/$set" --chip "$chip" "$@"
+  local chip="$1" sets="$2" set
+  shift 2
+  for set in $sets; do
+    if [ "$set" = models ]; then
+      check "models on $chip" conformance models "$oracle/models" --chip "$chip"
+    elif [ -f "$oracle/opinfo/$set.jsonl" ]; then
+      check "opinfo $set on $chip" conformance opinfo "$oracle/opinfo/$set" --chip "$chip" "$@"
+    fi
   done
+}
+
+# Every chip of CI, in two lanes of about the same length: the C compiler takes most of the time. `every_chip ARGUMENTS...`.
+every_chip() {
+  lane_a() {
+    oracles interpreter "$ALL_SETS" "$@"
+    oracles wasm "$ALL_SETS" "$@"
+    oracles cpu "wide" "$@"
+  }
+  lane_b() { oracles cpu "models public half" "$@"; }
+  lanes lane_a lane_b -- "$@"
 }
 
 # The opencl chip on PoCL, which makes a CPU of it: `on_pocl TEST_FILES SETS...`. Its compiler takes half a second or more for a
