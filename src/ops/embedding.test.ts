@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { testedChips } from "../../test/chips.js";
 import "../chips/index.js";
 import { Generator, loadChip, setDefaultChip } from "../runtime/index.js";
-import { type DType, grad, type Tensor, tensor } from "../tensor/index.js";
+import { callOperator, type DType, grad, type Tensor, tensor } from "../tensor/index.js";
 import { embedding, embeddingMaxNorm, mul, ones, randint, randn, sum } from "./index.js";
 
 const chips = testedChips.filter((c) => c.missing === undefined).map((c) => c.name);
@@ -161,4 +161,7 @@ describe.each(chips)("on %s", (device) => {
 it("refuses tables and indices of other kinds", () => {
   expect(() => embedding(ones([3]), tensor([0]))).toThrow(/\[rows, features\]/);
   expect(() => embedding(ones([3, 2]), ones([2]))).toThrow(/i64 or i32, not f32/);
+  const gradient = (g: Tensor, ids: Tensor) => callOperator("embedding_dense_backward", g, ids, 3, -1, false);
+  expect(() => gradient(ones([2, 2]), ones([2]))).toThrow(/i64 or i32, not f32/);
+  expect(() => gradient(ones([2, 2]), tensor([0, 1, 2]))).toThrow(/\[2, 2\] has not one row for each.*\[3\]/);
 });

@@ -133,8 +133,14 @@ const embeddingBackward: Operator<
   method: false,
   run: (grad: Tensor, indices: Tensor, table: number, padding: number, scaled: boolean) => {
     const { device } = grad;
-    const cols = grad.shape.at(-1)!;
+    const cols = grad.shape.at(-1) ?? 0;
     const n = indices.numel;
+    if (indices.dtype !== "i64" && indices.dtype !== "i32")
+      throw new TypeError(`embedding_dense_backward: the indices are i64 or i32, not ${indices.dtype}`);
+    if (grad.ndim === 0 || grad.numel !== n * cols)
+      throw new RangeError(
+        `embedding_dense_backward: the gradient ${showShape(grad.shape)} has not one row for each of the indices ${showShape(indices.shape)}`,
+      );
     // Half floats are summed in f32; the engine rounds the sum once.
     const T = computeDtype(grad.dtype) as "f32" | "f64";
     const ids = rowMajor(indices);
