@@ -83,78 +83,18 @@ const sideBySide = kernel(
     const second = first + tl.cdiv(N1, BN);
     if (block < first) {
       const n = block * BN + tl.arange(0, BN);
-      const acc = sumOf(
-        x,
-        sx,
-        q0,
-        s0,
-        m,
-        M,
-        n,
-        N0,
-        K,
-        half,
-        groups,
-        BM,
-        BN,
-        BK,
-        GS,
-        BITS,
-        SPLIT,
-        WHOLE,
-        IN,
-        elements,
-      );
+      // biome-ignore format: one line
+      const acc = sumOf(x, sx, q0, s0, m, M, n, N0, K, half, groups, BM, BN, BK, GS, BITS, SPLIT, WHOLE, IN, elements);
       tl.store(y0 + tl.row(m * N0) + tl.col(n), acc, tl.col(n < N0) && tl.row(m < M));
     } else if (COUNT === 2 || block < second) {
       const n = (block - first) * BN + tl.arange(0, BN);
-      const acc = sumOf(
-        x,
-        sx,
-        q1,
-        s1,
-        m,
-        M,
-        n,
-        N1,
-        K,
-        half,
-        groups,
-        BM,
-        BN,
-        BK,
-        GS,
-        BITS,
-        SPLIT,
-        WHOLE,
-        IN,
-        elements,
-      );
+      // biome-ignore format: one line
+      const acc = sumOf(x, sx, q1, s1, m, M, n, N1, K, half, groups, BM, BN, BK, GS, BITS, SPLIT, WHOLE, IN, elements);
       tl.store(y1 + tl.row(m * N1) + tl.col(n), acc, tl.col(n < N1) && tl.row(m < M));
     } else {
       const n = (block - second) * BN + tl.arange(0, BN);
-      const acc = sumOf(
-        x,
-        sx,
-        q2,
-        s2,
-        m,
-        M,
-        n,
-        N2,
-        K,
-        half,
-        groups,
-        BM,
-        BN,
-        BK,
-        GS,
-        BITS,
-        SPLIT,
-        WHOLE,
-        IN,
-        elements,
-      );
+      // biome-ignore format: one line
+      const acc = sumOf(x, sx, q2, s2, m, M, n, N2, K, half, groups, BM, BN, BK, GS, BITS, SPLIT, WHOLE, IN, elements);
       tl.store(y2 + tl.row(m * N2) + tl.col(n), acc, tl.col(n < N2) && tl.row(m < M));
     }
   },

@@ -2,32 +2,20 @@
 
 import { describe, expect, it } from "vitest";
 import "../index.js";
-import { evaluatorChip } from "../../compiler/lower/simt/testing/chip.js";
 import { lowerSimt } from "../../compiler/lower/simt/index.js";
 import type { Form } from "../../compiler/lower/simt/form.js";
 import { flashAttention, grad, loadChip, scope, type Tensor, tensor } from "../../index.js";
 import { buildOptimized } from "../../runtime/compile.js";
 import { observe } from "../../runtime/observe.js";
-import { registerChip } from "../../runtime/index.js";
 import { printPtx } from "./print.js";
-import { shapeOf } from "./shape.js";
 import { NATIVE_MATH } from "./target.js";
-import { assemble, hasPtxas } from "./testing.js";
+import { assemble, HOPPER, hasPtxas, registerEvaluated } from "./testing.js";
 import { tuning } from "./tuning.js";
 
-const shape = shapeOf({ capability: 90, sharedPerBlockOptIn: 232448, registersPerBlock: 65536 });
-registerChip({
-  name: "hopper",
-  summary: "the evaluator of the GPU form, with the matrix units of 9.0",
-  probe: () => Promise.resolve({ available: true, found: "hopper" }),
-  open: () =>
-    Promise.resolve(
-      evaluatorChip("hopper", shape, {
-        nativeMath: NATIVE_MATH,
-        capabilities: { matrixDtypes: ["bf16", "f16"], dotBlock: [128, 128, 32], threads: 132 },
-        tuning: { ...tuning, chip: "hopper" },
-      }),
-    ),
+registerEvaluated("hopper", HOPPER, {
+  nativeMath: NATIVE_MATH,
+  capabilities: { matrixDtypes: ["bf16", "f16"], dotBlock: [128, 128, 32], threads: 132 },
+  tuning: { ...tuning, chip: "hopper" },
 });
 
 function numbers(n: number, seed: number): number[] {
@@ -95,7 +83,7 @@ describe.skipIf(!hasPtxas)(`attention as PTX${hasPtxas ? "" : " (missing: ptxas)
       launch(what) {
         const func = buildOptimized(what.source, what.specialization(), NATIVE_MATH);
         if (/^attention(_backward_(keys|queries))?$/.test(func.name))
-          forms.push(lowerSimt(func, { ...shape, bulkStreams }));
+          forms.push(lowerSimt(func, { ...HOPPER, bulkStreams }));
       },
     });
     try {

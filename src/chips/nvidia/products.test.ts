@@ -3,30 +3,20 @@
 
 import { expect, it } from "vitest";
 import "../index.js";
-import { evaluatorChip } from "../../compiler/lower/simt/testing/chip.js";
 import { matmul, type Tensor, tensor } from "../../index.js";
-import { loadChip, registerChip } from "../../runtime/index.js";
-import { shapeOf } from "./shape.js";
+import { loadChip } from "../../runtime/index.js";
+import { HOPPER, registerEvaluated } from "./testing.js";
 import { tuning } from "./tuning.js";
 
-const hopper = shapeOf({ capability: 90, sharedPerBlockOptIn: 232448, registersPerBlock: 65536 });
 const SHAPES = {
-  "hopper products": hopper,
+  "hopper products": HOPPER,
   // Its threads bring the operands themselves.
-  "hopper products without its copy engine": { ...hopper, bulkCopy: false },
+  "hopper products without its copy engine": { ...HOPPER, bulkCopy: false },
 };
 for (const [device, shape] of Object.entries(SHAPES)) {
-  registerChip({
-    name: device,
-    summary: "the evaluator of the GPU form, with the matrix units of 9.0",
-    probe: () => Promise.resolve({ available: true, found: device }),
-    open: () =>
-      Promise.resolve(
-        evaluatorChip(device, shape, {
-          capabilities: { matrixDtypes: ["bf16", "f16"], dotBlock: [128, 128, 32], threads: 1 },
-          tuning: { ...tuning, chip: device },
-        }),
-      ),
+  registerEvaluated(device, shape, {
+    capabilities: { matrixDtypes: ["bf16", "f16"], dotBlock: [128, 128, 32], threads: 1 },
+    tuning: { ...tuning, chip: device },
   });
   await loadChip(device);
 }

@@ -2,27 +2,16 @@
 
 import { expect, it } from "vitest";
 import "../index.js";
-import { evaluatorChip } from "../../compiler/lower/simt/testing/chip.js";
 import { gatedLinear, linear, linearEach, quantizedLinear, quantizeInt4, quantizeInt8, siluMul, type Tensor, tensor } from "../../index.js"; // biome-ignore format: one line
 import { buildOptimized } from "../../runtime/compile.js";
-import { loadChip, registerChip } from "../../runtime/index.js";
+import { loadChip } from "../../runtime/index.js";
 import { observe } from "../../runtime/observe.js";
 import { lowerSimt } from "../../compiler/lower/simt/index.js";
 import { printPtx } from "./print.js";
-import { shapeOf } from "./shape.js";
-import { assemble, hasPtxas } from "./testing.js";
+import { assemble, HOPPER, hasPtxas, registerEvaluated } from "./testing.js";
 
 const device = "hopper integers";
-const shape = shapeOf({ capability: 90, sharedPerBlockOptIn: 232448, registersPerBlock: 65536 });
-registerChip({
-  name: device,
-  summary: "the evaluator of the GPU form, with the matrix units of 9.0",
-  probe: () => Promise.resolve({ available: true, found: device }),
-  open: () =>
-    Promise.resolve(
-      evaluatorChip(device, shape, { capabilities: { matrixDtypes: ["bf16", "f16"], threads: 1 } }),
-    ),
-});
+registerEvaluated(device, HOPPER, { capabilities: { matrixDtypes: ["bf16", "f16"], threads: 1 } });
 await loadChip(device);
 
 const random = (n: number, seed: number): number[] =>
@@ -81,7 +70,7 @@ it("widens in registers, without a barrier in the loop", async () => {
   const texts: string[] = [];
   const stop = observe({
     launch(what) {
-      texts.push(printPtx(lowerSimt(buildOptimized(what.source, what.specialization()), shape), 90));
+      texts.push(printPtx(lowerSimt(buildOptimized(what.source, what.specialization()), HOPPER), 90));
     },
   });
   const x = tensor(new Float32Array(512), { shape: [1, 512], dtype: "bf16", device });

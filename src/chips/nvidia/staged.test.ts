@@ -5,14 +5,13 @@ import { afterEach, describe, expect, it } from "vitest";
 import "../index.js";
 import type { Form, Stmt } from "../../compiler/lower/simt/form.js";
 import { lowerSimt } from "../../compiler/lower/simt/index.js";
-import { evaluatorChip } from "../../compiler/lower/simt/testing/chip.js";
 import { type DType, empty, mm, setFloat32MatmulPrecision, tensor, type Tensor } from "../../index.js";
 import { buildOptimized } from "../../runtime/compile.js";
 import { observe } from "../../runtime/observe.js";
-import { loadChip, registerChip } from "../../runtime/index.js";
+import { loadChip } from "../../runtime/index.js";
 import { printPtx } from "./print.js";
 import { shapeOf } from "./shape.js";
-import { assemble, hasPtxas } from "./testing.js";
+import { assemble, hasPtxas, registerEvaluated } from "./testing.js";
 
 const shapeFor = (capability: number) =>
   shapeOf({
@@ -25,12 +24,7 @@ const shapeFor = (capability: number) =>
 async function open(capability: number, block: readonly [number, number, number]): Promise<string> {
   const name = `staged ${capability} ${block.join("x")}`;
   const capabilities = { matrixDtypes: ["bf16", "f16"], dotBlock: block, threads: 1, programThreads: 1024 };
-  registerChip({
-    name,
-    summary: name,
-    probe: () => Promise.resolve({ available: true, found: name }),
-    open: () => Promise.resolve(evaluatorChip(name, shapeFor(capability), { capabilities })),
-  });
+  registerEvaluated(name, shapeFor(capability), { capabilities });
   await loadChip(name);
   return name;
 }

@@ -1,9 +1,35 @@
-// For tests: NVIDIA's own assembler as the judge of printed PTX, where it is installed.
+// For tests: NVIDIA's own assembler as the judge of printed PTX, where it is installed, and chips that evaluate the form for one of
+// NVIDIA's processors.
 
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { SimtShape } from "../../compiler/lower/simt/shape.js";
+import { evaluatorChip } from "../../compiler/lower/simt/testing/chip.js";
+import { registerChip } from "../../runtime/index.js";
+import { shapeOf } from "./shape.js";
+
+/** An H100 or H200, as far as layouts depend on it. */
+export const HOPPER: SimtShape = shapeOf({
+  capability: 90,
+  sharedPerBlockOptIn: 232448,
+  registersPerBlock: 65536,
+});
+
+/** Registers a chip that evaluates the form thread by thread; `options` are those of `evaluatorChip`. */
+export function registerEvaluated(
+  name: string,
+  shape: SimtShape,
+  options: Parameters<typeof evaluatorChip>[2],
+): void {
+  registerChip({
+    name,
+    summary: "the evaluator of the GPU form, with a processor's matrix units",
+    probe: () => Promise.resolve({ available: true, found: name }),
+    open: () => Promise.resolve(evaluatorChip(name, shape, options)),
+  });
+}
 
 export const hasPtxas = spawnSync("ptxas", ["--version"]).status === 0;
 

@@ -7,23 +7,27 @@ import { kernel } from "../../runtime/index.js";
 import { empty, type Operator, operator, showShape, type Tensor } from "../../tensor/index.js";
 import { nextPowerOf2 } from "../rows.js";
 
-/** Both halves of heads, normed where there is a weight, and turned. */
+/** Both halves of heads that stand at `from`, normed by the weight at `w` where there is one, and turned. */
 const turnedHalf = helper(
   (
     tl,
-    a: number,
-    b: number,
-    wa: number,
-    wb: number,
+    from: number,
+    w: number,
+    d: number,
     c: number,
     s: number,
-    size: number,
+    inside: boolean,
+    half: number,
     eps: number,
     NORM: boolean,
     IN: string,
   ) => {
+    const a = tl.cast(tl.load(from, inside, 0), "f32");
+    const b = tl.cast(tl.load(from + half, inside, 0), "f32");
+    const wa = NORM ? tl.cast(tl.load(w + d, d < half, 0), "f32") : 1;
+    const wb = NORM ? tl.cast(tl.load(w + half + d, d < half, 0), "f32") : 1;
     const squares = tl.sum(a * a, 1) + tl.sum(b * b, 1);
-    const scale = tl.col(tl.rsqrt(squares / tl.cast(size, "f32") + tl.cast(eps, "f32")));
+    const scale = tl.col(tl.rsqrt(squares / tl.cast(2 * half, "f32") + tl.cast(eps, "f32")));
     const x = NORM ? tl.cast(tl.cast(a * scale * wa, IN as never), "f32") : a;
     const y = NORM ? tl.cast(tl.cast(b * scale * wb, IN as never), "f32") : b;
     return [x * c - y * s, y * c + x * s] as [number, number];
@@ -52,22 +56,14 @@ const fill = kernel(
       const s = tl.cast(tl.load(sin + t * turn + d, inside, 0), "f32");
       if (head < heads) {
         const from = q + t * qRow + head * size + d;
-        const a = tl.cast(tl.load(from, inside, 0), "f32");
-        const b = tl.cast(tl.load(from + half, inside, 0), "f32");
-        const wa = NORM ? tl.cast(tl.load(wq + d, d < half, 0), "f32") : 1;
-        const wb = NORM ? tl.cast(tl.load(wq + half + d, d < half, 0), "f32") : 1;
-        const [first, second] = turnedHalf(a, b, wa, wb, c, s, size, eps, NORM, IN);
+        const [first, second] = turnedHalf(from, wq, d, c, s, inside, half, eps, NORM, IN);
         const to = y + (t * heads + head) * size + d;
         tl.store(to, first, inside);
         tl.store(to + half, second, inside);
       } else {
         const own = head - heads;
         const from = k + t * kRow + own * size + d;
-        const a = tl.cast(tl.load(from, inside, 0), "f32");
-        const b = tl.cast(tl.load(from + half, inside, 0), "f32");
-        const wa = NORM ? tl.cast(tl.load(wk + d, d < half, 0), "f32") : 1;
-        const wb = NORM ? tl.cast(tl.load(wk + half + d, d < half, 0), "f32") : 1;
-        const [first, second] = turnedHalf(a, b, wa, wb, c, s, size, eps, NORM, IN);
+        const [first, second] = turnedHalf(from, wk, d, c, s, inside, half, eps, NORM, IN);
         const slot = tl.load(slots + t, t < tokens, -1);
         const there = inside && slot >= 0 && slot < room;
         const to = keys + ((slot * kvHeads + own) * size + d);
