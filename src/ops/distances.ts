@@ -18,6 +18,7 @@ import { indexSelect } from "./gather.js";
 import { narrowed, widened } from "./loss-reduction.js";
 import { norm } from "./norm.js";
 import { pointwise } from "./pointwise.js";
+import { randn } from "./random.js";
 import { sum } from "./reduce.js";
 
 const apart = pointwise((_tl, x, y, eps) => x - y + eps, {
@@ -124,6 +125,8 @@ export const pdist: Operator<(self: Tensor, p?: number) => Tensor> = operator({
   },
   derivative: "composite",
   opinfo: ["nn.functional.pdist"],
+  // All differences stand in memory at once: rows by rows by columns.
+  benchmarks: () => [[randn([512, 64])]],
   stage: "stable",
   summary: "p-norms of the differences of all pairs of rows of one matrix",
 });
