@@ -16,6 +16,7 @@ import {
 import { clone } from "./cast.js";
 import { zeros } from "./creation.js";
 import { type CreationOptions, make, type Options, OPTIONS } from "./options.js";
+import { randn } from "./random.js";
 import { planRows, rowMajor } from "./rows.js";
 
 /** Keeps elements of matrices on one side of a diagonal; the others become 0. */
@@ -122,6 +123,7 @@ export const diagEmbed: Operator<(self: Tensor, offset?: number, dim1?: number, 
     },
     derivative: "composite",
     opinfo: ["diag_embed"],
+    benchmarks: () => [[randn([256, 256])]],
     stage: "stable",
   });
 

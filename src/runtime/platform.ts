@@ -89,5 +89,10 @@ export function cacheFolder(): string | undefined {
   }
 }
 
-/** Bytes of main memory; in browsers, which do not say, 4 GiB. */
-export const memoryBytes = (): number => builtin("node:os")?.totalmem() ?? 4 * 2 ** 30;
+/** Bytes of main memory that this process may have: the machine's, or its container's; in browsers, which do not say, 4 GiB. */
+export function memoryBytes(): number {
+  const total = builtin("node:os")?.totalmem();
+  if (total === undefined) return 4 * 2 ** 30;
+  const allowed = process.constrainedMemory?.() ?? 0;
+  return allowed > 0 ? Math.min(allowed, total) : total;
+}

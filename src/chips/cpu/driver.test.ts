@@ -4,6 +4,7 @@ import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { Form } from "../../compiler/lower/simd/form.js";
 import { OutOfMemoryError } from "../../runtime/driver.js";
+import { memoryBytes } from "../../runtime/platform.js";
 import { download, FormBuilder, loadForm, openDriver, upload, zeros } from "./testing.js";
 
 const driver = openDriver(4);
@@ -297,6 +298,13 @@ describe("memory", () => {
     expect(() => driver.alloc(2 ** 50)).toThrow(OutOfMemoryError);
     expect(() => driver.alloc(2 ** 50)).toThrow(/1125899906842624 bytes \(1048576\.0 GiB\) wanted/);
     expect(() => driver.alloc(-1)).toThrow(RangeError);
+    // Linux would give it out, and end the process when it is written to.
+    const most = memoryBytes();
+    expect(() => driver.alloc(most)).toThrow(OutOfMemoryError);
+    const half = driver.alloc(most / 2);
+    expect(() => driver.alloc(most / 2)).toThrow(/in use by it, of /);
+    driver.free(half);
+    driver.free(driver.alloc(most / 2));
   });
 
   it("refuses what belongs to another driver, and what is freed", () => {

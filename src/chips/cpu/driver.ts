@@ -7,6 +7,7 @@ import type { MemKind, RegKind } from "../../compiler/lower/simd/form.js";
 import { type DeviceBuffer, type Driver, type Executable, OutOfMemoryError } from "../../runtime/driver.js";
 import { ArgumentBlock, BUFFER, scalarCode } from "../../runtime/argument-block.js";
 import { OwnedBuffer, OwnedBuffers, showBytes } from "../../runtime/owned-buffers.js";
+import { memoryBytes } from "../../runtime/platform.js";
 import { Reports } from "../../runtime/reports.js";
 import { libraryFile } from "./files.js";
 import type { Native } from "./native.js";
@@ -45,12 +46,18 @@ class CpuExecutable implements Executable {
   }
 }
 
+/** Of the machine's memory; the rest is for everything else in it. */
+const MEMORY_SHARE = 0.9;
+
 export class CpuDriver implements Driver {
   private pool: number;
   private readonly block: ArgumentBlock;
   private readonly buffers = new OwnedBuffers("cpu");
-  /** Those that are bytes of a file. */
+  /** Those that are bytes of a file, which the system may drop from memory and read again. */
   private readonly mapped = new Set<OwnedBuffer>();
+  private mappedBytes = 0;
+  /** Linux gives out more memory than it has and then ends processes: what does not fit is refused before. */
+  private readonly most = memoryBytes() * MEMORY_SHARE;
   private reports:
     | { readonly address: number; readonly words: Int32Array; readonly read: Reports }
     | undefined;
@@ -67,10 +74,12 @@ export class CpuDriver implements Driver {
   alloc(bytes: number): DeviceBuffer {
     this.check();
     this.buffers.checkSize(bytes);
-    const address = this.native.alloc(Math.max(bytes, 64));
+    const used = this.buffers.allocated - this.mappedBytes;
+    const address = used + bytes > this.most ? 0 : this.native.alloc(Math.max(bytes, 64));
     if (!address)
       throw new OutOfMemoryError(
-        `out of memory on the cpu chip: ${showBytes(bytes)} wanted, ${showBytes(this.buffers.allocated)} in use by it`,
+        `out of memory on the cpu chip: ${showBytes(bytes)} wanted, ${showBytes(used)} in use by it, ` +
+          `of ${showBytes(this.most)} that it may use`,
       );
     return this.buffers.add(bytes, address);
   }
@@ -82,6 +91,7 @@ export class CpuDriver implements Driver {
     if (!address) return undefined;
     const buffer = this.buffers.add(bytes, address);
     this.mapped.add(buffer);
+    this.mappedBytes += bytes;
     return buffer;
   }
 
@@ -91,8 +101,10 @@ export class CpuDriver implements Driver {
 
   free(buffer: DeviceBuffer): void {
     const b = this.own(buffer);
-    if (this.mapped.delete(b)) this.native.unmap(b.handle, b.bytes);
-    else this.native.free(b.handle);
+    if (this.mapped.delete(b)) {
+      this.native.unmap(b.handle, b.bytes);
+      this.mappedBytes -= b.bytes;
+    } else this.native.free(b.handle);
     this.buffers.remove(b);
   }
 

@@ -1,7 +1,7 @@
 // The `cpu` chip: kernels as C, built by the system's compiler and run on all cores.
 
 import type { Capabilities, Chip, ChipEntry, Probe } from "../../runtime/driver.js";
-import { builtin, env } from "../../runtime/platform.js";
+import { builtin, env, memoryBytes } from "../../runtime/platform.js";
 import { type Compiler, installHint, NoCompilerError, openCompiler } from "./compiler.js";
 import { CpuDriver } from "./driver.js";
 import { cpuFolder } from "./files.js";
@@ -77,7 +77,7 @@ export function capabilities(threads: number): Capabilities {
     streamsSums: true,
     dotBlock: [64, 64, 256],
     cacheBytes: lastLevelCache(),
-    maxBufferBytes: builtin("node:os")!.totalmem(),
+    maxBufferBytes: memoryBytes(),
     maxGrid: [2147483647, 65535, 65535],
   };
 }
