@@ -116,6 +116,10 @@ export function operations(op, tensors, results) {
   if (/^(mm|bmm|matmul|linear|inner)$/.test(base)) return 2 * out.numel * last(tensors[0]);
   if (/^(addmm|baddbmm)$/.test(base)) return 2 * out.numel * last(tensors[1]);
   if (/^addbmm$/.test(base)) return 2 * out.numel * last(tensors[1]) * tensors[1].shape[0];
+  // Each element of a convolution's result sums over a filter; each of a transposed one's operand is spread over one.
+  if (/^conv[123]d$/.test(base)) return (2 * out.numel * tensors[1].numel) / tensors[1].shape[0];
+  if (/^conv_transpose[123]d$/.test(base))
+    return (2 * tensors[0].numel * tensors[1].numel) / tensors[1].shape[0];
   if (base === "scaled_dot_product_attention") return 4 * tensors[0].numel * tensors[1].shape.at(-2);
   return undefined;
 }

@@ -5,7 +5,9 @@
 import { type Operator, operator, overloads, showShape, type Tensor } from "../tensor/index.js";
 import { add } from "./binary.js";
 import { bmm } from "./matmul.js";
+import { timedImages } from "./images.js";
 import { constantPadNd } from "./pad.js";
+import { randn } from "./random.js";
 import { flip } from "./repeat.js";
 
 type List = readonly number[];
@@ -125,6 +127,7 @@ function conv(rank: 1 | 2 | 3): Conv {
     },
     derivative: "composite",
     opinfo: [`nn.functional.${op}`],
+    benchmarks: () => [[timedImages(rank), randn([64, 64, ...new Array<number>(rank).fill(3)])]],
     stage: "stable",
     summary: "Convolution",
   });
@@ -240,6 +243,7 @@ function convTranspose(rank: 1 | 2 | 3): Operator<ConvTranspose> {
     },
     derivative: "composite",
     opinfo: [`nn.functional.${op}`],
+    benchmarks: () => [[timedImages(rank), randn([64, 64, ...new Array<number>(rank).fill(3)])]],
     stage: "stable",
     summary: "Transposed convolution",
   });
@@ -274,6 +278,7 @@ export const im2col: Operator<
   },
   derivative: "composite",
   opinfo: ["nn.functional.unfold"],
+  benchmarks: () => [[timedImages(2), [3, 3]]],
   stage: "stable",
   summary: "Windows of images as columns",
 });

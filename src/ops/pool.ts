@@ -6,6 +6,7 @@ import { gather } from "./gather.js";
 import { launchMax, launchMean, launchMeanBack, type Windows } from "./pool-kernels.js";
 import { scatterAdd } from "./scatter.js";
 import { zeros } from "./creation.js";
+import { halfEdges, timedImages } from "./images.js";
 
 type List = readonly number[];
 type Three = readonly [number, number, number];
@@ -156,6 +157,7 @@ function avgPool(rank: 1 | 2 | 3): Operator<AvgPool> {
     },
     derivative: "composite",
     opinfo: [`nn.functional.${op}`],
+    benchmarks: () => [[timedImages(rank), new Array<number>(rank).fill(2)]],
     stage: "stable",
     summary: "Means of windows",
   });
@@ -191,6 +193,7 @@ function adaptiveAvgPool(rank: 1 | 2 | 3): Operator<AdaptivePool<Tensor>> {
     },
     derivative: "composite",
     opinfo: [adaptiveEntry(op)],
+    benchmarks: () => [[timedImages(rank), halfEdges(rank)]],
     stage: "stable",
     summary: "Means of windows that give an output size",
   });
@@ -260,6 +263,7 @@ function maxPool(rank: 1 | 2 | 3): [Operator<MaxPool>, Operator<(...args: Parame
     run,
     derivative: "composite",
     opinfo: [maxEntry(`nn.functional.${op}`, true)],
+    benchmarks: () => [[timedImages(rank), new Array<number>(rank).fill(2)]],
     stage: "stable",
     summary: "Largest elements of windows, and their places",
   });
@@ -269,6 +273,7 @@ function maxPool(rank: 1 | 2 | 3): [Operator<MaxPool>, Operator<(...args: Parame
     run: (...list: Parameters<typeof run>) => run(...list)[0],
     derivative: "composite",
     opinfo: [maxEntry(`nn.functional.${op}`, false)],
+    benchmarks: () => [[timedImages(rank), new Array<number>(rank).fill(2)]],
     stage: "stable",
     summary: "Largest elements of windows",
   });
@@ -302,6 +307,7 @@ function adaptiveMaxPool(rank: 1 | 2 | 3): Operator<AdaptivePool<[Tensor, Tensor
     run: (x: Tensor, size: List) => run(x, size)[0],
     derivative: "composite",
     opinfo: [{ ...plain, adapt: (x, args, k) => (wants(args, k) ? undefined : plain.adapt(x, args, k)) }],
+    benchmarks: () => [[timedImages(rank), halfEdges(rank)]],
     stage: "stable",
     summary: "Largest elements of windows that give an output size",
   });
@@ -311,6 +317,7 @@ function adaptiveMaxPool(rank: 1 | 2 | 3): Operator<AdaptivePool<[Tensor, Tensor
     run,
     derivative: "composite",
     opinfo: [{ ...plain, adapt: (x, args, k) => (wants(args, k) ? plain.adapt(x, args, k) : undefined) }],
+    benchmarks: () => [[timedImages(rank), halfEdges(rank)]],
     stage: "stable",
     summary: "Largest elements of windows that give an output size, and their places",
   });
@@ -355,6 +362,12 @@ function maxUnpool(rank: 1 | 2 | 3): Operator<MaxUnpool> {
     },
     derivative: "composite",
     opinfo: [unpoolEntry(rank), unpoolEntry(rank, "grad")],
+    benchmarks: () => {
+      const image = timedImages(rank);
+      const pool = [maxPool1dWithIndices, maxPool2dWithIndices, maxPool3dWithIndices][rank - 1]!;
+      const [values, places] = pool(image, new Array<number>(rank).fill(2));
+      return [[values, places, image.shape.slice(2)]];
+    },
     stage: "stable",
     summary: "Elements put back where a pooling found them",
   });
