@@ -50,17 +50,17 @@ const count = kernel(
 );
 
 /**
- * The table's gradient. A program owns a block of columns and adds the rows one after the other, in the order of the
- * indices: no two programs write one element, and the sums' order is fixed.
+ * The table's gradient, or with `ADD` what is there already plus that. A program owns a block of columns and adds the rows one
+ * after the other, in the order of the indices: no two programs write one element, and the sums' order is fixed.
  */
 const scatter = kernel(
   // biome-ignore format: one line per group
   { dy: ptr, ids: ptr, counts: ptr, dw: ptr, n: i32, cols: i32, table: i32, padding: i64,
-    COLS: constexpr, T: constexpr.dtype, SCALED: constexpr.bool },
-  ({ dy, ids, counts, dw, n, cols, table, padding, COLS, T, SCALED }, tl) => {
+    COLS: constexpr, T: constexpr.dtype, SCALED: constexpr.bool, ADD: constexpr.bool },
+  ({ dy, ids, counts, dw, n, cols, table, padding, COLS, T, SCALED, ADD }, tl) => {
     const c = tl.programId(0) * COLS + tl.arange(0, COLS);
     const own = c < cols;
-    for (let r = 0; r < table; r += 1) tl.store(dw + r * cols + c, tl.zeros([COLS], T), own);
+    if (!ADD) for (let r = 0; r < table; r += 1) tl.store(dw + r * cols + c, tl.zeros([COLS], T), own);
     for (let i = 0; i < n; i += 1) {
       const id = tl.cast(tl.load(ids + i), tl.i64);
       if (id >= 0 && id < table && id !== padding) {
@@ -125,6 +125,32 @@ function check(weight: Tensor, indices: Tensor): void {
     throw new TypeError(`embedding: the indices are i64 or i32, not ${indices.dtype}`);
 }
 
+/** How {@link scatter} runs. */
+interface Scattered {
+  readonly table: number;
+  readonly cols: number;
+  readonly padding: number;
+  readonly scaled: boolean;
+  readonly add: boolean;
+}
+
+function launchScatter(
+  grad: Tensor,
+  ids: Tensor,
+  dw: Tensor,
+  { table, cols, padding, scaled, add }: Scattered,
+): void {
+  const n = ids.numel;
+  const counts = scaled ? empty([table], { dtype: "i32", device: grad.device }) : ids;
+  if (scaled) count.launch([1], { ids, counts, n, table, BLOCK: 64 });
+  const share =
+    (add ? n : n + table) * cols < 131072 ? cols : Math.ceil(cols / grad.chip.capabilities.threads);
+  const COLS = Math.min(1024, Math.max(16, nextPowerOf2(share)));
+  scatter.launch([Math.ceil(cols / COLS)], {
+    dy: rowMajor(grad), ids, counts, dw, n, cols, table, padding, COLS, T: dw.dtype as "f32" | "f64", SCALED: scaled, ADD: add,
+  }); // biome-ignore format: one line per group
+}
+
 const embeddingBackward: Operator<
   (grad: Tensor, indices: Tensor, rows: number, paddingIdx: number, scaleGradByFreq: boolean) => Tensor
 > = operator({
@@ -144,18 +170,12 @@ const embeddingBackward: Operator<
     // Half floats are summed in f32; the engine rounds the sum once.
     const T = computeDtype(grad.dtype) as "f32" | "f64";
     const ids = rowMajor(indices);
-    const { threads, programThreads = 1 } = grad.chip.capabilities;
+    const { programThreads = 1 } = grad.chip.capabilities;
     if (programThreads > 1 && n <= MOST_COUNTED)
       return gradientByRuns(rowMajor(grad), ids, { table, cols, padding, scaled, dtype: T });
     const dw = empty([table, cols], { dtype: T, device });
     if (dw.numel === 0) return dw;
-    const counts = scaled ? empty([table], { dtype: "i32", device }) : ids;
-    if (scaled) count.launch([1], { ids, counts, n, table, BLOCK: 64 });
-    const share = (n + table) * cols < 131072 ? cols : Math.ceil(cols / threads);
-    const COLS = Math.min(1024, Math.max(16, nextPowerOf2(share)));
-    scatter.launch([Math.ceil(cols / COLS)], {
-      dy: rowMajor(grad), ids, counts, dw, n, cols, table, padding, COLS, T, SCALED: scaled,
-    }); // biome-ignore format: one line per group
+    launchScatter(grad, ids, dw, { table, cols, padding, scaled, add: false });
     return dw;
   },
   derivative: {
@@ -213,6 +233,22 @@ export const embedding: Operator<
       ),
       null,
     ],
+    // Where the table is the output's weights too, their gradient is there already, and has no zeros to write.
+    addInto: (into, ctx, grad) => {
+      const [ids] = ctx.saved as [Tensor];
+      const scaled = ctx.args[3] as boolean;
+      if ((into.chip.capabilities.programThreads ?? 1) > 1 || into.dtype !== computeDtype(grad.dtype))
+        return false;
+      const [table, cols] = into.shape as [number, number];
+      launchScatter(grad, rowMajor(ids), into, {
+        table,
+        cols,
+        padding: ctx.args[2] as number,
+        scaled,
+        add: true,
+      });
+      return true;
+    },
   },
   opinfo: [
     {

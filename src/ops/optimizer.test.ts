@@ -44,9 +44,11 @@ await onEachChip(() => {
   });
 
   it("leaves gradients below the limit as they are, and walks long tensors", async () => {
-    const [norm, scale] = clipCoefficient([noise([3000]), noise([70], 2)], 1000);
-    const all = [...(await numbers(noise([3000]))), ...(await numbers(noise([70], 2)))];
-    expect(Number(await norm.item())).toBeCloseTo(Math.sqrt(all.reduce((s, x) => s + x * x, 0)), 3);
+    // The first is shared out to several programs, the last one's share is short.
+    const lists = [noise([2 ** 17 + 300], 3), noise([3000]), noise([0], 4), noise([70], 2)];
+    const [norm, scale] = clipCoefficient(lists, 1000);
+    const all = (await Promise.all(lists.map((t) => numbers(t)))).flat();
+    expect(Number(await norm.item())).toBeCloseTo(Math.sqrt(all.reduce((s, x) => s + x * x, 0)), 2);
     expect(await scale.item()).toBe(1);
   });
 });

@@ -231,16 +231,21 @@ export const adamwSteps_: Operator<
   summary: "AdamW update of many tensors in place",
 });
 
+/** Elements that one program squares: enough for its launch, few enough for many programs. */
+const SQUARED = 2 ** 16;
+
 const squares = kernel(
-  { g: ptr, out: ptr, slot: i32, n: i32, BLOCK: constexpr },
-  ({ g, out, slot, n, BLOCK }, tl) => {
+  { g: ptr, out: ptr, slot: i32, n: i32, SHARE: constexpr, BLOCK: constexpr },
+  ({ g, out, slot, n, SHARE, BLOCK }, tl) => {
+    const from = tl.programId(0) * SHARE;
+    const to = tl.minimum(n - from, SHARE);
     let acc = tl.zeros([BLOCK]);
-    for (let start = 0; start < n; start += BLOCK) {
+    for (let start = 0; start < to; start += BLOCK) {
       const at = start + tl.arange(0, BLOCK);
-      const x = tl.cast(tl.load(g + at, at < n, 0), tl.f32);
+      const x = tl.cast(tl.load(g + from + at, at < to, 0), tl.f32);
       acc += x * x;
     }
-    tl.store(out + slot, tl.sum(acc, 0));
+    tl.store(out + slot + tl.programId(0), tl.sum(acc, 0));
   },
   "sum_of_squares",
 );
@@ -248,8 +253,12 @@ const squares = kernel(
 const combine = kernel(
   { parts: ptr, norm: ptr, scale: ptr, n: i32, most: f32, BLOCK: constexpr },
   ({ parts, norm, scale, n, most, BLOCK }, tl) => {
-    const at = tl.arange(0, BLOCK);
-    const total = tl.sqrt(tl.sum(tl.load(parts + at, at < n, 0), 0));
+    let acc = tl.zeros([BLOCK]);
+    for (let start = 0; start < n; start += BLOCK) {
+      const at = start + tl.arange(0, BLOCK);
+      acc += tl.load(parts + at, at < n, 0);
+    }
+    const total = tl.sqrt(tl.sum(acc, 0));
     tl.store(norm, total);
     tl.store(scale, tl.minimum(most / (total + 1e-6), 1));
   },
@@ -267,14 +276,24 @@ export const clipCoefficient: Operator<(tensors: readonly Tensor[], maxNorm: num
     run: (tensors: readonly Tensor[], maxNorm: number) => {
       const device = tensors[0]?.device;
       if (device === undefined) throw new RangeError("clip_coefficient: there are no gradients");
-      const parts = empty([tensors.length], { dtype: "f32", device });
+      const programs = tensors.map((t) => Math.max(1, Math.ceil(t.numel / SQUARED)));
+      const n = programs.reduce((a, b) => a + b, 0);
+      const parts = empty([n], { dtype: "f32", device });
       const norm = empty([], { dtype: "f32", device });
       const scale = empty([], { dtype: "f32", device });
-      tensors.forEach((t, slot) => {
-        squares.launch([1], { g: rowMajor(t), out: parts, slot, n: t.numel, BLOCK: 1024 });
+      let slot = 0;
+      tensors.forEach((t, i) => {
+        squares.launch([programs[i]!], {
+          g: rowMajor(t),
+          out: parts,
+          slot,
+          n: t.numel,
+          SHARE: SQUARED,
+          BLOCK: 1024,
+        });
+        slot += programs[i]!;
       });
-      const BLOCK = Math.max(8, nextPowerOf2(tensors.length));
-      combine.launch([1], { parts, norm, scale, n: tensors.length, most: Math.min(maxNorm, 3e38), BLOCK });
+      combine.launch([1], { parts, norm, scale, n, most: Math.min(maxNorm, 3e38), BLOCK: 1024 });
       return [norm, scale];
     },
     derivative: "none",

@@ -9,6 +9,7 @@ import { currentScope, scope } from "../runtime/scope.js";
 import type { Storage } from "../runtime/storage.js";
 import { enableGrad, isGradEnabled } from "./grad-mode.js";
 import { SavedTensor, setSavedHooks, type SavedHooks, type SavedStandIn } from "./node.js";
+import { NodeScope } from "./passing.js";
 import { Tensor } from "./tensor.js";
 
 export interface CheckpointOptions {
@@ -120,6 +121,9 @@ class Frame {
       );
     this.#again = found;
     this.#memory = [...memory];
+    // Several nodes of the pass read it.
+    const node = currentScope();
+    if (node instanceof NodeScope) for (const storage of memory) node.keep(storage);
     return found;
   }
 

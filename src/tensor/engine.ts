@@ -9,6 +9,7 @@ import { sameShape, showShape } from "./layout.js";
 import { isGradient } from "./lifetime.js";
 import { AccumulateGrad, type Edge, type GradNode, type TensorMeta } from "./node.js";
 import { callOperator, hasOperator } from "./operator.js";
+import { Passing } from "./passing.js";
 import { isTensor, type Tensor } from "./tensor.js";
 
 export interface BackwardOptions {
@@ -47,6 +48,9 @@ function leadingTo(nodes: readonly GradNode[], targets: readonly Edge[]): Set<Gr
 }
 
 const addUp = (a: Tensor, b: Tensor): Tensor => callOperator("add.Tensor", a, b) as Tensor;
+
+const addsInPlace = (a: Tensor, b: Tensor): boolean =>
+  a.storage !== b.storage && a.dtype === b.dtype && hasOperator("add_.Tensor");
 
 /** A gradient in the shape and dtype of what it belongs to: broadcast dimensions summed, dtype cast. */
 function fitted(grad: Tensor, meta: TensorMeta, by: string): Tensor {
@@ -100,43 +104,71 @@ function run(
   }
   const wanted = new Set(nodes);
   const pending = new Map<GradNode, (Tensor | null)[]>();
+  // A recorded pass saves what it makes; it is freed with the pass's scope, or with its results.
+  const passing = createGraph ? null : new Passing();
   const give = (edge: Edge, grad: Tensor): void => {
-    if (!wanted.has(edge.node)) return;
     let slots = pending.get(edge.node);
     if (slots === undefined) {
       slots = new Array<Tensor | null>(edge.node.outputs.length).fill(null);
       pending.set(edge.node, slots);
     }
     const before = slots[edge.index] ?? null;
-    slots[edge.index] = before === null ? grad : addUp(before, grad);
+    if (before !== null && passing?.isOwn(before) && addsInPlace(before, grad)) {
+      callOperator("add_.Tensor", before, grad);
+      return;
+    }
+    const sum = before === null ? grad : addUp(before, grad);
+    passing?.hold(sum);
+    if (before !== null) passing?.drop(before);
+    slots[edge.index] = sum;
+  };
+  /** Adds what a node has for one of its inputs to what waits there already, where that is cheaper than to make it. */
+  const addInto = (node: GradNode, grads: readonly (Tensor | null)[]): boolean => {
+    const [edge, ...others] = node.edges;
+    if (!node.addInto || !edge || !wanted.has(edge.node) || others.some((e) => e !== null)) return false;
+    const waiting = pending.get(edge.node)?.[edge.index];
+    return waiting != null && passing?.isOwn(waiting) === true && node.addInto(waiting, grads);
+  };
+  const visit = (node: GradNode, grads: readonly (Tensor | null)[]): void => {
+    if (anomalyMode() === null && addInto(node, grads)) return;
+    const { edges } = node;
+    const inputs = anomalyMode() === null ? node.apply(grads) : watched(node, grads);
+    for (let i = 0; i < edges.length; i++) {
+      const edge = edges[i];
+      const grad = inputs[i];
+      if (edge && grad && wanted.has(edge.node))
+        give(edge, fitted(grad, edge.node.outputs[edge.index]!, node.name));
+    }
   };
   withGradMode(createGraph, () => {
-    for (let i = 0; i < roots.length; i++) give(roots[i]!, seeds[i]!);
+    for (let i = 0; i < roots.length; i++) if (wanted.has(roots[i]!.node)) give(roots[i]!, seeds[i]!);
     for (const node of nodes) {
       const grads = pending.get(node);
       if (grads === undefined) continue;
       pending.delete(node);
+      const arrived = grads.slice();
+      // What hooks see they may keep.
+      if (node.hooks !== null || !node.forgets) for (const g of arrived) if (g) passing?.share(g);
       callHooks(node, grads);
       capture?.edges.forEach((edge, i) => {
-        if (edge?.node === node) capture.grads[i] = grads[edge.index] ?? null;
+        if (edge?.node !== node) return;
+        const grad = grads[edge.index] ?? null;
+        capture.grads[i] = grad;
+        if (grad) passing?.share(grad);
       });
       if (node instanceof AccumulateGrad) {
         if (capture === null) {
-          accumulate(node.leaf, grads[0]!, createGraph, handed);
+          const [grad] = grads;
+          accumulate(node.leaf, grad!, createGraph, handed);
+          if (node.leaf.grad?.storage === grad!.storage) passing?.share(grad!);
           for (const hook of node.after.slice()) hook(node.leaf);
         }
-        continue;
+      } else if (capture === null || node.edges.some((e) => e !== null && wanted.has(e.node))) {
+        if (passing && node.forgets) passing.within(() => visit(node, grads));
+        else visit(node, grads);
+        if (!retain) node.release();
       }
-      const { edges } = node;
-      if (capture !== null && !edges.some((e) => e !== null && wanted.has(e.node))) continue;
-      const inputs = anomalyMode() === null ? node.apply(grads) : watched(node, grads);
-      for (let i = 0; i < edges.length; i++) {
-        const edge = edges[i];
-        const grad = inputs[i];
-        if (edge && grad && wanted.has(edge.node))
-          give(edge, fitted(grad, edge.node.outputs[edge.index]!, node.name));
-      }
-      if (!retain) node.release();
+      for (const g of arrived) if (g) passing?.drop(g);
     }
   });
 }

@@ -65,6 +65,16 @@ export abstract class GradNode {
   abstract readonly outputs: readonly TensorMeta[];
   /** Gradients in, in the order of `outputs` (null: none arrived); gradients out, in the order of `edges`. */
   abstract apply(grads: readonly (Tensor | null)[]): readonly (Tensor | null | undefined)[];
+  /**
+   * Whether {@link apply} keeps nothing of what it is given and makes: then that is freed as soon as nobody needs it. Not so for
+   * derivatives that users write, who may look at it until the pass ends.
+   */
+  readonly forgets: boolean = false;
+  /**
+   * As {@link apply} for a node with one input that wants its gradient: adds this to `into`, which is already there, and tells
+   * whether it did. For gradients that are mostly zeros.
+   */
+  addInto?(into: Tensor, grads: readonly (Tensor | null)[]): boolean;
   /** Lets go of saved tensors. */
   release(): void {}
   /** Tensors that must stay alive for {@link apply}. */
@@ -152,6 +162,7 @@ export class SavedTensor {
 export class AccumulateGrad extends GradNode {
   // Leaves come after everything that leads to them, whenever their node was made.
   override readonly id = 0;
+  override readonly forgets = true;
   readonly name = "accumulateGrad";
   readonly edges = [];
   /** Called after a pass has added to the leaf's `.grad`. */

@@ -50,6 +50,11 @@ export interface Derivative {
    * broadcast shape or a promoted dtype: the engine sums and casts it to the argument's.
    */
   backward(ctx: BackwardContext, ...grads: Tensor[]): InputGradients;
+  /**
+   * For a gradient of the first tensor argument that is mostly zeros, where no other is wanted: adds it to `into` (row-major, of
+   * the argument's shape and dtype) and returns true, or false if it cannot. Never recorded.
+   */
+  addInto?(into: Tensor, ctx: BackwardContext, ...grads: Tensor[]): boolean;
   /** Hand `backward` a null for outputs that no gradient arrived at, instead of zeros. */
   readonly nullGrads?: boolean;
 }

@@ -171,6 +171,7 @@ function rebase(
 
 /** A recorded operator of the table. */
 export class OperatorNode extends GradNode {
+  override readonly forgets = true;
   readonly name: string;
   readonly outputs: readonly TensorMeta[];
   #saved: readonly SavedTensor[] | null;
@@ -218,16 +219,25 @@ export class OperatorNode extends GradNode {
           `pass { retainGraph: true } to the first`,
       );
     }
+    const full = derivative.nullGrads ? grads : grads.map((g, i) => g ?? zerosLike(this.outputs[i]!));
+    return this.#flatten(derivative.backward(this.#context(saved), ...(full as Tensor[])));
+  }
+
+  override addInto(into: Tensor, grads: readonly (Tensor | null)[]): boolean {
+    const derivative = this.op.derivative;
+    if (!derivative?.addInto || this.#saved === null || grads.includes(null)) return false;
+    return derivative.addInto(into, this.#context(this.#saved), ...(grads as Tensor[]));
+  }
+
+  #context(saved: readonly SavedTensor[]): BackwardContext {
     const args = this.#args;
-    const ctx: BackwardContext = {
+    return {
       saved: saved.map((s) => s.unpack(this.name)),
       args,
       needs: this.needs,
       outputs: this.outputs,
       meta: (i) => args[i] as TensorMeta,
     };
-    const full = derivative.nullGrads ? grads : grads.map((g, i) => g ?? zerosLike(this.outputs[i]!));
-    return this.#flatten(derivative.backward(ctx, ...(full as Tensor[])));
   }
 
   #flatten(result: InputGradients): (Tensor | null | undefined)[] {
