@@ -5,7 +5,7 @@ import { CompileError } from "../../compiler/target.js";
 import { hashHex } from "../../runtime/hash.js";
 import { builtin, env } from "../../runtime/platform.js";
 import { adoptLibrary, cpuFolder, temporaryName, writeAtomic } from "./files.js";
-import type { Features } from "./unit.js";
+import type { DotUnit, Features } from "./unit.js";
 
 export interface Compiler {
   readonly path: string;
@@ -46,6 +46,12 @@ const QUESTIONS: Readonly<Record<string, string>> = {
   avx512: "defined __AVX512F__ && defined __AVX512BW__ && defined __AVX512DQ__ && defined __AVX512VL__",
   fma: "defined __FMA__ || defined __aarch64__ || (defined __riscv && defined __riscv_flen && __riscv_flen >= 64)",
   f16c: "defined __F16C__",
+  avx512vnni: "defined __AVX512VNNI__ && defined __AVX512VL__",
+  avxvnni: "defined __AVXVNNI__",
+  avxvnniint8: "defined __AVXVNNIINT8__",
+  avx512bf16: "defined __AVX512BF16__ && defined __AVX512VL__",
+  dotprod: "defined __ARM_FEATURE_DOTPROD",
+  armbf16: "defined __ARM_FEATURE_BF16_VECTOR_ARITHMETIC",
   neon: "defined __aarch64__",
   sve: "defined __ARM_FEATURE_SVE",
   rvv: "defined __riscv_vector",
@@ -55,7 +61,7 @@ const QUESTIONS: Readonly<Record<string, string>> = {
   elementwise:
     "__has_builtin(__builtin_elementwise_fma) && __has_builtin(__builtin_elementwise_sqrt) && __has_builtin(__builtin_elementwise_roundeven)",
 };
-const PROBE_VERSION = 3;
+const PROBE_VERSION = 4;
 
 /** What keeps the compiler from wider vectors than the user allows (`VEXIL_VECTORS`, in bits), on x86. */
 const NARROWER: Readonly<Record<string, readonly string[]>> = {
@@ -111,6 +117,7 @@ function featuresOf(yes: ReadonlySet<string>, bits: number): Features {
   const wide = yes.has("avx512");
   const elementwise = yes.has("elementwise");
   const nativeHalf = yes.has("float16") && (yes.has("neon") || (clang && yes.has("f16c")));
+  const dots = dotUnit(yes, bits);
   return {
     clang,
     vectorBytes: wide || bits >= 512 ? 64 : yes.has("avx2") || bits >= 256 ? 32 : 16,
@@ -122,7 +129,29 @@ function featuresOf(yes: ReadonlySet<string>, bits: number): Features {
     half: nativeHalf ? "native" : gccX86 && yes.has("f16c") ? "f16c" : "bits",
     shuffle: yes.has("shuffle"),
     ...(yes.has("riscv") ? { atomicLibrary: true } : {}),
+    ...(dots && { dots }),
   };
+}
+
+/** What multiplies and adds several elements in a lane, best first. */
+function dotUnit(yes: ReadonlySet<string>, bits: number): DotUnit | undefined {
+  const first = <T extends string>(list: readonly (readonly [boolean, T])[]): T | undefined =>
+    list.find(([has]) => has)?.[1];
+  // Vectors of SVE that are longer than NEON's have instructions of their own.
+  const [neon, sve] = [yes.has("neon") && bits <= 128, yes.has("sve") && bits > 128];
+  const i8 = first([
+    [yes.has("avx512vnni"), "avx512-vnni"],
+    [yes.has("avxvnniint8"), "avx-vnni-int8"],
+    [yes.has("avxvnni"), "avx-vnni"],
+    [neon && yes.has("dotprod"), "neon"],
+    [sve, "sve"],
+  ]);
+  const bf16 = first([
+    [yes.has("avx512bf16"), "avx512-bf16"],
+    [neon && yes.has("armbf16"), "neon"],
+    [sve && yes.has("armbf16"), "sve"],
+  ]);
+  return i8 || bf16 ? { ...(i8 && { i8 }), ...(bf16 && { bf16 }) } : undefined;
 }
 
 const UNITS: readonly (readonly [string, string])[] = [
@@ -133,6 +162,11 @@ const UNITS: readonly (readonly [string, string])[] = [
   ["rvv", "RVV"],
   ["fma", "FMA"],
   ["f16c", "F16C"],
+  ["avx512vnni", "VNNI"],
+  ["avxvnni", "AVX-VNNI"],
+  ["avx512bf16", "BF16"],
+  ["dotprod", "DotProd"],
+  ["armbf16", "BF16"],
 ];
 
 interface Candidate {

@@ -38,6 +38,15 @@ const matmul = kernel({ a: ptr, b: ptr, c: ptr, n: i32, BLOCK: constexpr }, ({ a
   }
   tl.store(c + m * n + k, acc, m < n && k < n);
 });
+const narrowProduct = kernel(
+  { a: ptr, b: ptr, c: ptr, M: constexpr, N: constexpr, K: constexpr, ACC: constexpr.dtype },
+  ({ a, b, c, M, N, K, ACC }, tl) => {
+    const [m, n, k] = [tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)];
+    const y = tl.load(b + tl.row(n) * K + tl.col(k));
+    const acc = tl.zeros([M, N], ACC);
+    tl.store(c + tl.col(m) * N + tl.row(n), tl.dot(tl.load(a + tl.col(m) * K + tl.row(k)), y, acc));
+  },
+);
 const math = kernel({ x: ptr, y: ptr, N: constexpr }, ({ x, y, N }, tl) => {
   const at = tl.arange(0, N);
   const v = tl.load(x + at);
@@ -102,6 +111,19 @@ describe.each(emulated)("on $name", ({ name, missing }) => {
     const n = 50;
     expectSame(lowered(matmul, { BLOCK: 32 }), [["f32", numbers(n * n, 3)], ["f32", numbers(n * n, 4)], ["f32", zeros(n * n)], n], [2, 2]); // biome-ignore format: one line
   });
+  for (const [d, acc] of [
+    ["i8", "i32"],
+    ["bf16", "f32"],
+  ] as const)
+    for (const M of [1, 8])
+      there(`multiplies ${M} rows of ${d}${why}`, () => {
+        const data = (n: number, seed: number): number[] =>
+          Array.from({ length: n }, (_, i) => (d === "i8" && i % 5 === 0 ? -128 : ((i * 7919 + seed) % 255) - 127)); // biome-ignore format: one line
+        const func = lowered(narrowProduct, { a: d, b: d, c: acc, M, N: 32, K: 64, ACC: acc });
+        expectSame(func, [[d, data(M * 64, 1)], [d, data(32 * 64, 2)], [acc, zeros(M * 32)]]); // biome-ignore format: one line
+        const dots = new CpuTarget(emulator.compiler).shape.dots;
+        expect(Boolean(dots)).toBe(name.startsWith("arm64"));
+      });
   there(`computes functions, scans and indices${why}`, () =>
     expectSame(lowered(math, { N: 64 }), [
       ["f32", numbers(64, 5)],

@@ -13,6 +13,7 @@ import type {
   Stmt,
 } from "../../compiler/lower/simd/form.js";
 import { blend, convert, convertLanes, floatToHalf, halfToFloat } from "./convert.js";
+import { dot } from "./dots.js";
 import { fitsOuterProducts, outerProducts } from "./products.js";
 import {
   blendFloats,
@@ -38,7 +39,7 @@ import { analyzeRegisters, eachStmt, type Registers } from "./registers.js";
 import { bytesOf, type CKind, type Features, intOf, list, literal, Unit, unsignedOf } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 13;
+export const PRINTER_VERSION = 14;
 
 /** Slots of 8 bytes before the first parameter in the argument block: the grid's x, y, z. */
 export const ARGUMENT_SLOTS = 3;
@@ -443,6 +444,13 @@ class FormPrinter {
       case "lookup":
         // The instruction takes an index by its lowest bits, as this builtin is defined.
         return `__builtin_shuffle(${arg(0)},${this.value(args[1]!, "i32", lanes)})`;
+      case "dot4S":
+      case "dot4U":
+      case "dot2S":
+      case "dot2B": {
+        const word = (i: number): string => this.value(args[i]!, "i32", lanes);
+        return `${dot(u, op, lanes)}(${word(0)},${word(1)},${arg(2)})`;
+      }
       case "param":
         this.params.add(s.index!);
         return `p${s.index}`;
@@ -545,7 +553,10 @@ class FormPrinter {
       this.emit(`${this.name(dst)}=${loadMasked(this.u, value, lanes, at, mask, other)};`);
       return;
     }
-    if (this.registers.isHalf(dst)) {
+    if (s.packed) {
+      const type = this.u.unaligned("i32", lanes);
+      this.emit(`${this.name(dst)}=*(${lanes === 1 ? "i32" : type}*)${at};`);
+    } else if (this.registers.isHalf(dst)) {
       const value = lanes === 1 ? `*${at}` : `*(${this.u.unaligned("u16", lanes)}*)${at}`;
       this.emit(`${this.name(dst)}=${value};`);
     } else if (dst.type.kind === "mask") {

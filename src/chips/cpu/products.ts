@@ -4,6 +4,7 @@
 // GCC allows, what it also reads counts twice.
 
 import type { OuterProducts, Panel } from "../../compiler/lower/simd/form.js";
+import { dotText } from "./dots.js";
 import { bytesOf, type Features } from "./unit.js";
 
 /** How the vector registers are used: the sums in one loop, then vectors of the right side, then spread elements of the left. */
@@ -57,7 +58,8 @@ export const outerBlock = (f: Features): { readonly rows: number; readonly vecto
 };
 
 /** Whether {@link outerProducts} has code for the loop. */
-export function fitsOuterProducts(f: Features, { sums, steps, left }: OuterProducts): boolean {
+export function fitsOuterProducts(f: Features, { sums, steps, left, dot }: OuterProducts): boolean {
+  if (dot && dotText(f, dot) === undefined) return false;
   const block = blockOf(f);
   const [rows, vectors] = [sums.length, sums[0]!.length];
   const { kind, lanes } = sums[0]![0]!.type;
@@ -65,8 +67,8 @@ export function fitsOuterProducts(f: Features, { sums, steps, left }: OuterProdu
     block !== undefined &&
     rows * vectors <= block.rows * block.vectors &&
     vectors <= block.vectors &&
-    kind === left.kind &&
-    lanes * bytesOf(kind) === f.vectorBytes &&
+    bytesOf(kind as "i32") === bytesOf(left.kind) &&
+    lanes * bytesOf(kind as "i32") === f.vectorBytes &&
     steps % UNROLL === 0
   );
 }
@@ -88,7 +90,10 @@ export function outerProducts(
   const vectors = sums[0]!.length;
   const size = bytesOf(left.kind);
   const [x, y] = ["%[x]", "%[y]"];
-  const suffix = left.kind === "f32" ? "s" : "d";
+  const suffix = left.kind === "f64" ? "d" : "s";
+  const text = loop.dot && dotText(f, loop.dot)!;
+  const multiplyAdd = (y: string, x: string, sum: string): string =>
+    text?.replace("%1", y).replace("%2", x).replace("%0", sum) ?? `vfmadd231p${suffix} ${y},${x},${sum}`;
   const register = (n: number): string => `%%${block.register}${n}`;
   const zero = sums.flatMap((row, r) => row.map((_, v) => `%${r * vectors + v}`));
   const lines: string[] = zero.map((sum) => `${block.zero} ${sum},${sum},${sum}`);
@@ -103,7 +108,7 @@ export function outerProducts(
       const spread = register(block.left + (r % (block.all - block.left)));
       lines.push(`vbroadcasts${suffix} ${(u * left.step + r * left.row) * size}(${x}),${spread}`);
       for (let v = 0; v < vectors; v++)
-        lines.push(`vfmadd231p${suffix} ${register(block.right + v)},${spread},%${r * vectors + v}`);
+        lines.push(multiplyAdd(register(block.right + v), spread, `%${r * vectors + v}`));
     }
   }
   lines.push(

@@ -3,6 +3,7 @@
 import type { Func } from "../../compiler/ir/index.js";
 import type { VectorShape } from "../../compiler/lower/simd/form.js";
 import type { Form } from "../../compiler/lower/simd/form.js";
+import { dotsOf } from "./dots.js";
 import { outerBlock } from "./products.js";
 import { lowerSimd } from "../../compiler/lower/simd/index.js";
 import { lowerReports, type ReportSite } from "../../compiler/passes/index.js";
@@ -29,6 +30,7 @@ export class CpuTarget implements Target {
       process.arch,
     ]);
     const outerProducts = outerBlock(features);
+    const dots = dotsOf(features);
     this.shape = {
       bytes: features.vectorBytes,
       registers: features.vectorRegisters,
@@ -39,6 +41,7 @@ export class CpuTarget implements Target {
       // Single instructions with AVX2. Elsewhere the lowering's own loops are as good.
       maskedMemory: features.x86 && features.vectorBytes === 32,
       ...(outerProducts && { outerProducts }),
+      ...(dots && { dots }),
     };
   }
 

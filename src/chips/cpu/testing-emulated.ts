@@ -60,12 +60,18 @@ export interface Processor {
 
 const [ARM, RISCV] = ["aarch64-linux-gnu", "riscv64-linux-gnu"];
 const PROCESSORS: readonly Processor[] = [
-  { name: "arm64", triple: ARM, emulator: "qemu-aarch64", compiler: `${ARM}-gcc`, cpu: "max" },
+  {
+    name: "arm64",
+    triple: ARM,
+    emulator: "qemu-aarch64",
+    compiler: `${ARM}-gcc -march=armv8.2-a+dotprod+bf16`,
+    cpu: "max",
+  },
   {
     name: "arm64-sve",
     triple: ARM,
     emulator: "qemu-aarch64",
-    compiler: `${ARM}-gcc -march=armv8.2-a+sve -msve-vector-bits=256`,
+    compiler: `${ARM}-gcc -march=armv8.2-a+sve+bf16 -msve-vector-bits=256`,
     cpu: "max,sve256=on,sve-default-vector-length=32",
   },
   { name: "riscv64", triple: RISCV, emulator: "qemu-riscv64", compiler: `${RISCV}-gcc`, cpu: "rv64" },

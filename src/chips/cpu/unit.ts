@@ -22,6 +22,14 @@ export interface Features {
   /** How half floats convert: F16C builtins, the type `_Float16`, or integer arithmetic. */
   readonly half: "f16c" | "native" | "bits";
   readonly shuffle: boolean;
+  /** Instructions that add up products of several elements in a lane. Default: none. */
+  readonly dots?: DotUnit;
+}
+
+/** The sets of instructions for such products; what each has is said in `dots.ts`. */
+export interface DotUnit {
+  readonly i8?: "avx512-vnni" | "avx-vnni" | "avx-vnni-int8" | "neon" | "sve";
+  readonly bf16?: "avx512-bf16" | "neon" | "sve";
 }
 
 /** The plainest machine: 16-byte vectors, portable text only. */

@@ -6,8 +6,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import "../../ops/index.js";
 import * as ops from "../../ops/index.js";
 import { noise, numbers } from "../../ops/testing/chips.js";
-import { closeChips, loadChip, registerChip, setDefaultChip } from "../../runtime/index.js";
-import type { Tensor } from "../../tensor/index.js";
+import { constexpr, i32, ptr } from "../../compiler/lang/index.js";
+import { closeChips, kernel, loadChip, registerChip, setDefaultChip } from "../../runtime/index.js";
+import { empty, type Tensor, tensor } from "../../tensor/index.js";
 import { NoCompilerError, openCompiler } from "./compiler.js";
 import { entry } from "./index.js";
 
@@ -74,6 +75,21 @@ const SAME: Readonly<Record<string, () => Tensor>> = {
   },
 };
 
+const int8Product = kernel(
+  { a: ptr, b: ptr, c: ptr, M: i32, N: i32, K: i32, BM: constexpr, BN: constexpr, BK: constexpr },
+  ({ a, b, c, M, N, K, BM, BN, BK }, tl) => {
+    const [m, n] = [tl.arange(0, BM), tl.programId(0) * BN + tl.arange(0, BN)];
+    let acc = tl.zeros([BM, BN], "i32");
+    for (let k = 0; k < K; k += BK) {
+      const ks = k + tl.arange(0, BK);
+      const x = tl.load(a + tl.col(m) * K + tl.row(ks), tl.col(m) < M && tl.row(ks) < K, 0);
+      acc = tl.dot(x, tl.load(b + tl.row(n) * K + tl.col(ks), tl.row(n) < N && tl.col(ks) < K, 0), acc);
+    }
+    tl.store(c + tl.col(m) * N + tl.row(n), acc, tl.col(m) < M && tl.row(n) < N);
+  },
+  "int8_product",
+);
+
 const results = new Map<string, number[]>();
 
 describe.each(opened)("vectors of %i bits", (bits) => {
@@ -95,6 +111,23 @@ describe.each(opened)("vectors of %i bits", (bits) => {
     const [at, bt] = [noise([K, M], 3).t(), noise([N, K], 4).t()];
     for (const [x, y] of [[a, b], [at, bt], [a, bt], [at, b]] as const) // biome-ignore format: a list
       expect(await worst(ops.mm(x, y), x, y)).toBeLessThan(1e-6);
+  });
+
+  // -128 by -128 is what does not fit where one side is unsigned or sums are of 16 bits.
+  it.each([1, 3, 32])("%i rows of int8 by int8, the same to the last bit", async (M) => {
+    const [N, K] = [50, 300];
+    const bytes = (n: number, seed: number): number[] =>
+      Array.from({ length: n }, (_, i) => (i % 7 === 0 ? -128 : ((i * 7919 + seed) % 255) - 127));
+    const [x, y] = [bytes(M * K, 1), bytes(N * K, 2)];
+    const c = empty([M, N], { dtype: "i32" });
+    const BM = 2 ** Math.ceil(Math.log2(M));
+    int8Product.launch([2], { a: tensor(x, { shape: [M, K], dtype: "i8" }), b: tensor(y, { shape: [N, K], dtype: "i8" }), c, M, N, K, BM, BN: 32, BK: 128 }); // biome-ignore format: one line
+    const want = Array.from({ length: M * N }, (_, i) => {
+      let sum = 0;
+      for (let k = 0; k < K; k++) sum += x[Math.floor(i / N) * K + k]! * y[(i % N) * K + k]!;
+      return sum;
+    });
+    expect(await numbers(c)).toEqual(want);
   });
 
   it.each(Object.keys(SAME))("%s", async (name) => {

@@ -3,7 +3,8 @@
 // that carries them where nobody still reads the old tile.
 
 import type { Op, Value } from "../../ir/index.js";
-import { numel } from "../../ir/index.js";
+import { type DType, numel } from "../../ir/index.js";
+import { narrowOf } from "./dot-packed.js";
 import { panelsOfLeft, panelsOfRight } from "./dot.js";
 import type { VectorShape } from "./form.js";
 import { type Cell, type Frame, NO_PANELS, type Panels } from "./frame.js";
@@ -31,12 +32,13 @@ export function assignCells(
 ): { moves: Move[]; copies: Map<object, Cell> } {
   const moves: Move[] = [];
   const copies = new Map<object, Cell>();
-  const fresh = (v: Value): Cell =>
+  const fresh = (v: Value, narrow?: DType): Cell =>
     frame.cell(
       regKind(dtypeOf(v)),
       numel(shapeOf(v)),
-      hasFreeLayout(plan, v),
-      panelsFor(plan, v, homes.get(v), vectors),
+      hasFreeLayout(plan, v, narrow !== undefined),
+      narrow ? NO_PANELS : panelsFor(plan, v, homes.get(v), vectors),
+      narrow,
     );
 
   for (const [i, { step, root }] of plan.yields) {
@@ -58,7 +60,7 @@ export function assignCells(
     for (const v of op.results) {
       if (v.type.kind !== "tile" || isScalarValue(v) || cells.has(v)) continue;
       if (isLazy(op) ? homes.has(v) : op.opcode !== "reshape")
-        cells.set(v, shared(plan, op, v, cells) ?? fresh(v));
+        cells.set(v, shared(plan, op, v, cells) ?? fresh(v, narrowOf(v, vectors)));
       else if (op.opcode === "reshape" && !isLazy(op) && plan.demands.has(v)) {
         const source = cells.get(op.operands[0]!);
         if (source) cells.set(v, source);
@@ -68,7 +70,7 @@ export function assignCells(
 }
 
 /** Whether whole-tile readers of a matrix are all `dot`s that take it in either layout. */
-function hasFreeLayout(plan: BlockPlan, v: Value): boolean {
+function hasFreeLayout(plan: BlockPlan, v: Value, narrow: boolean): boolean {
   const op = defOf(v);
   // A staged tile is turned while it is written, and then read along its rows.
   if (plan.staged.has(v)) return false;
@@ -78,6 +80,8 @@ function hasFreeLayout(plan: BlockPlan, v: Value): boolean {
     const reader = plan.steps.find((s) => s.at === d.at)?.op;
     if (reader?.opcode !== "dot") return false;
     const [a, b] = reader.operands;
+    // Of packed operands the right side is brought into another order anyway, and rows of the left side are read along k.
+    if (narrow) return b === v && a !== v;
     // The right side of a product of one row is walked along its columns.
     return b === v ? a !== v && shapeOf(a!)[0] === 1 : a === v;
   });

@@ -73,10 +73,10 @@ export class Emitter {
     mem: Mem,
     from: MemKind,
     at: Operand,
-    masked?: { mask: Operand; other: Operand },
+    how?: { mask: Operand; other: Operand } | { packed: boolean },
   ): Reg {
     const dst = this.reg(kind, lanes);
-    this.out.push({ s: "load", dst, mem, kind: from, at, ...masked });
+    this.out.push({ s: "load", dst, mem, kind: from, at, ...how });
     return dst;
   }
 

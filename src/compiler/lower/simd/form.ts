@@ -112,6 +112,15 @@ export type RegOp =
   | "shuffle"
   /** `half {lane}`: the lower (0) or upper (1) lanes of a vector of twice the lanes. */
   | "half"
+  /**
+   * (i32, i32, i32) -> i32 vectors: the third plus, in each lane, the products of the bytes (`dot4`) or of the halves of 16 bits
+   * (`dot2`) of the first two, one by one. They are signed; `U`: those of the first are unsigned.
+   */
+  | "dot4S"
+  | "dot4U"
+  | "dot2S"
+  /** (i32, i32, f32) -> f32 vectors: the third plus the products of the two bf16 in each lane; numbers below the normal ones may count as 0. */
+  | "dot2B"
   /** (f32 vector, i32 vector) -> f32 vector of as many lanes: lane `index & (lanes - 1)` of the first for each index. */
   | "lookup"
   /** `param {index}`: the scalar argument at that ABI index, in the register kind of its dtype (small integers extended to i32). */
@@ -119,6 +128,9 @@ export type RegOp =
   /** `programId {index: axis}`, `numPrograms {index: axis}` -> i32 scalar. */
   | "programId"
   | "numPrograms";
+
+/** The operations that multiply several elements in a lane and add them up. */
+export type DotOp = "dot4S" | "dot4U" | "dot2S" | "dot2B";
 
 export type AtomicOp = "add" | "max" | "min" | "and" | "or" | "xor" | "xchg" | "cas";
 
@@ -134,6 +146,7 @@ export type Stmt =
     }
   /**
    * `dst` gets `lanes` consecutive elements from element index `at` (scalar i32, read as unsigned on 32-bit memories, or i64).
+   * `packed`: an i32 vector of memory with smaller elements gets as many of them as it has bytes for, as they stand.
    * With `mask` and `other` (both or none; see {@link VectorShape.maskedMemory}) lanes that are off are not accessed and get
    * `other`. A masked access is of a vector whose register kind is its memory kind.
    */
@@ -145,6 +158,7 @@ export type Stmt =
       readonly at: Operand;
       readonly mask?: Operand;
       readonly other?: Operand;
+      readonly packed?: boolean;
     }
   /**
    * Writes `lanes` consecutive elements; with `mask` only those whose lanes are on. `stream`: nobody reads them soon, so
@@ -210,6 +224,8 @@ export type Stmt =
  * `at + r * row + k * step`, spread over the lanes, and `right[k, v]` the vector that starts at `at + v * row + k * step`.
  */
 export interface OuterProducts {
+  /** Instead of multiplying and adding elements: this operation on what is in their lanes, the right side first. */
+  readonly dot?: DotOp;
   readonly sums: readonly (readonly Reg[])[];
   readonly left: Panel;
   readonly right: Panel;
@@ -219,7 +235,7 @@ export interface OuterProducts {
 /** A packed operand of {@link OuterProducts}: where it starts and its strides, in elements. */
 export interface Panel {
   readonly mem: Mem;
-  readonly kind: "f32" | "f64";
+  readonly kind: "f32" | "f64" | "i32";
   readonly at: Operand;
   readonly row: number;
   readonly step: number;
@@ -240,6 +256,12 @@ export interface Form {
   readonly body: readonly Stmt[];
 }
 
+/** The operation of a vector unit for products of a dtype, where it has one. */
+export interface Dots {
+  readonly i8?: "dot4S" | "dot4U" | "dot2S";
+  readonly bf16?: "dot2B";
+}
+
 /** What the lowering must know of a chip's vector unit. */
 export interface VectorShape {
   /** Bytes of a vector register: 16 on wasm, 32 with AVX2. A group of statements with 64-bit lanes uses `bytes / 8` lanes, else `bytes / 4`. */
@@ -252,6 +274,8 @@ export interface VectorShape {
   readonly maskedMemory?: boolean;
   /** The printer has code of its own for {@link OuterProducts} that keeps this many sums in registers. */
   readonly outerProducts?: { readonly rows: number; readonly vectors: number };
+  /** What sums products of these dtypes in one instruction. Default: none; then elements are widened before they are multiplied. */
+  readonly dots?: Dots;
   /** `lookup` in vectors of this many lanes is one instruction. Default: none; then there is none. */
   readonly lookup?: number;
   /** `prefetch` is of use. Default: no; then there is none. */

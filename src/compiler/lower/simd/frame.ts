@@ -1,6 +1,7 @@
 // The thread's scratch memory: cells for tiles, and the layout that lets cells share bytes when they do not live
 // at the same time. Time counts steps; a control loop is an interval of it.
 
+import { DTYPES, type DType } from "../../ir/index.js";
 import type { Mem, RegKind } from "./form.js";
 import { KIND_BYTES } from "./kinds.js";
 
@@ -17,6 +18,8 @@ export interface Cell {
   /** What a panel holds if the matrix stands row by row, and if it stands column by column; 0: it is one panel. */
   readonly panels: Panels;
   columns: boolean;
+  /** Elements stand in this dtype, which holds their values, and not in their register kind. */
+  readonly narrow: DType | undefined;
 }
 
 export interface Panels {
@@ -42,8 +45,8 @@ export class Frame {
   private readonly loops: Life[] = [];
   private readonly patches: { mem: { frame: number }; cell: Cell; extra: number }[] = [];
 
-  cell(kind: RegKind, count: number, freeLayout = false, panels = NO_PANELS): Cell {
-    return { kind, count, freeLayout, panels, columns: false };
+  cell(kind: RegKind, count: number, freeLayout = false, panels = NO_PANELS, narrow?: DType): Cell {
+    return { kind, count, freeLayout, panels, columns: false, narrow };
   }
 
   /** The next step begins. */
@@ -81,7 +84,8 @@ export class Frame {
     const offsets = new Map<Cell, number>();
     let total = 0;
     for (const [cell, life] of this.lives) {
-      const bytes = Math.ceil((cell.count * KIND_BYTES[cell.kind]) / ALIGN) * ALIGN;
+      const each = cell.narrow ? DTYPES[cell.narrow].bits / 8 : KIND_BYTES[cell.kind];
+      const bytes = Math.ceil((cell.count * each) / ALIGN) * ALIGN;
       const busy = placed
         .filter((p) => p.life.first <= life.last && life.first <= p.life.last)
         .sort((a, b) => a.offset - b.offset);

@@ -10,6 +10,7 @@ import { emitControl } from "./control.js";
 import { removeDead } from "./dead.js";
 import { settle } from "./demand.js";
 import { emitDot } from "./dot.js";
+import { emitPackedDot, widened } from "./dot-packed.js";
 import { elementwise } from "./elementwise.js";
 import { Emitter } from "./emit.js";
 import type { Form, FormParam, Mem, Operand, RegKind, VectorShape } from "./form.js";
@@ -151,7 +152,9 @@ export class BlockCode {
     const cell = (v: Value): Cell => cells.get(v)!;
     if (op.opcode === "dot") {
       const [a, b] = op.operands as [Value, Value];
-      emitDot(e, frame, shape, op, cell(a), cell(b), cell(op.result));
+      const [left, right, sum] = [cell(a), cell(b), cell(op.result)];
+      if (!emitPackedDot(e, frame, shape, op, left, right, sum))
+        emitDot(e, frame, shape, op, widened(e, frame, left), widened(e, frame, right), sum);
     } else if (op.opcode === "scan") emitScan(e, frame, op, cell(op.operands[0]!), cell(op.result));
     else if (op.opcode === "sort") emitSort(e, frame, op, op.operands.map(cell), op.results.map(cell));
     else emitControl(this, op);

@@ -4,6 +4,7 @@
 import { type DType, isNarrowFloat } from "../../ir/index.js";
 import { type Emitter, isReg } from "./emit.js";
 import type { Mem, Operand, Reg, RegKind } from "./form.js";
+import type { Cell } from "./frame.js";
 import { fromNarrowBits, toNarrowBits } from "./narrow.js";
 import { frameKind, memKind, regKind } from "./kinds.js";
 
@@ -176,6 +177,16 @@ export function frameStore(
 export function frameLoad(e: Emitter, kind: RegKind, mem: Mem, at: Operand, lanes: number): Operand {
   if (kind === "mask") return e.op("ne", "mask", lanes, [e.load("i32", lanes, mem, "u8", at), 0]);
   return e.load(kind, lanes, mem, frameKind(kind), at);
+}
+
+/** Elements of a cell as it stores them. */
+export function cellStore(e: Emitter, cell: Cell, mem: Mem, at: Operand, x: Operand, lanes: number): void {
+  if (cell.narrow) storeRun(e, cell.narrow, mem, at, x, lanes);
+  else frameStore(e, cell.kind, mem, at, x, lanes);
+}
+
+export function cellLoad(e: Emitter, cell: Cell, mem: Mem, at: Operand, lanes: number): Operand {
+  return cell.narrow ? loadRun(e, cell.narrow, mem, at, lanes) : frameLoad(e, cell.kind, mem, at, lanes);
 }
 
 /** `at + k`, where `k` is an i32. */

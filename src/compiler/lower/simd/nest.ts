@@ -13,7 +13,7 @@ import { type Cell, panelOf } from "./frame.js";
 import { dtypeOf, isScalarValue, literal, memKind, regKind, shapeOf } from "./kinds.js";
 import type { BlockCode } from "./lower.js";
 import { type AxisMap, isView, mapKey, operandMap, rowMajor } from "./maps.js";
-import { frameLoad, frameStore, loadMasked, loadPrefix, pack, type Place } from "./memory.js";
+import { cellLoad, cellStore, loadMasked, loadPrefix, pack, type Place } from "./memory.js";
 import { Jam } from "./jam.js";
 import { lookUp } from "./tabulate.js";
 import { leastOf, prefixTerms, splitOf } from "./split.js";
@@ -522,7 +522,7 @@ export class Nest {
   }
 
   private readFrame(cell: Cell, at: Operand, lanes: number): Operand {
-    return frameLoad(this.e, cell.kind, this.code.unit.frame.mem(cell), at, lanes);
+    return cellLoad(this.e, cell, this.code.unit.frame.mem(cell), at, lanes);
   }
 
   /** Writes elements of a tile into its cell. */
@@ -539,10 +539,10 @@ export class Nest {
     const stride = lanes > 1 ? (this.cellStrides(cell, shape, map)[this.axis] ?? 0) : 1;
     const mem = this.code.unit.frame.mem(cell);
     if (stride === 1) {
-      frameStore(e, cell.kind, mem, at, x, lanes);
+      cellStore(e, cell, mem, at, x, lanes);
       return;
     }
     for (let k = 0; k < lanes; k++)
-      frameStore(e, cell.kind, mem, e.op("add", "i32", 1, [at, k * stride]), e.extract(x, cell.kind, k), 1);
+      cellStore(e, cell, mem, e.op("add", "i32", 1, [at, k * stride]), e.extract(x, cell.kind, k), 1);
   }
 }

@@ -32,7 +32,7 @@ export function showForm(form: Form): string {
       }
       case "load":
         lines.push(
-          `${pad}${typed(s.dst)} = load.${s.kind} ${mem(s.mem)}[${show(s.at)}]${masked(s.mask, s.other)}`,
+          `${pad}${typed(s.dst)} = load${s.packed ? ".packed" : ""}.${s.kind} ${mem(s.mem)}[${show(s.at)}]${masked(s.mask, s.other)}`,
         );
         return;
       case "store":

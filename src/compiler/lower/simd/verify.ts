@@ -215,6 +215,15 @@ export function verifyForm(form: Form): void {
         fits(s, a, { kind: t.kind, lanes: 2 * t.lanes }, "argument 0");
         check(s, isReg(a) && (s.lane === 0 || s.lane === 1), "a half of a vector is 0 or 1");
         return;
+      case "dot4S":
+      case "dot4U":
+      case "dot2S":
+      case "dot2B":
+        arity(3);
+        check(s, t.kind === (op === "dot2B" ? "f32" : "i32") && t.lanes > 1, `no ${op} into ${text(t)}`);
+        for (const i of [0, 1]) fits(s, args[i], { kind: "i32", lanes: t.lanes }, `argument ${i}`);
+        fits(s, args[2], t, "argument 2");
+        return;
       case "lookup":
         arity(2);
         check(s, t.kind === "f32" && t.lanes > 1 && isReg(a), "looks up in a vector of f32");
@@ -261,6 +270,8 @@ export function verifyForm(form: Form): void {
       );
     } else
       check(s, s.mem.frame >= 0 && s.mem.frame < form.frameBytes, `frame offset ${s.mem.frame} is outside`);
+    if (s.s === "load" && s.packed)
+      check(s, t.kind === "i32" && s.mask === undefined, "packed elements stand in vectors of i32");
     if (s.s === "atomic" || s.mask === undefined) return;
     fits(s, s.mask, mask(t.lanes), "the mask");
     check(s, t.lanes > 1 && t.kind === s.kind, `no masked access of ${text(t)} in ${s.kind} memory`);

@@ -13,6 +13,7 @@
 
 import type {
   AtomicOp,
+  DotOp,
   FormParam,
   MemKind,
   Operand,
@@ -29,7 +30,7 @@ export type { AtomicOp, FormParam, MemKind, Operand, Reg, RegKind, RegType };
  * `mask` is a predicate. f16 and bf16 values are f32 registers, or come in pairs in one i32 (the first in the low half).
  */
 export type RegOp =
-  | Exclude<SimdOp, "any" | "all" | "iota" | "half" | "lookup">
+  | Exclude<SimdOp, "any" | "all" | "iota" | "half" | "lookup" | DotOp>
   /** -> i32: the thread's number in its workgroup, 0 to `Form.threads - 1`. Subgroup = number / size, lane = number % size. */
   | "threadId"
   /** (f32) -> f32: 2 to its power, to about 2^-22. Only on chips whose target says that it has it. */

@@ -14,6 +14,15 @@ export const SHAPES: Readonly<Record<string, VectorShape>> = {
   avx2: { bytes: 32, registers: 16, address32: false },
   masked: { bytes: 32, registers: 16, address32: false, maskedMemory: true, prefetch: true },
   avx512: { bytes: 64, registers: 32, address32: false, prefetch: true, lookup: 16 },
+  vnni: {
+    bytes: 64,
+    registers: 32,
+    address32: false,
+    outerProducts: { rows: 8, vectors: 2 },
+    dots: { i8: "dot4U", bf16: "dot2B" },
+  },
+  narrowDots: { bytes: 16, registers: 32, address32: false, dots: { i8: "dot4S", bf16: "dot2B" } },
+  halfDots: { bytes: 32, registers: 16, address32: false, dots: { i8: "dot2S" } },
   wideProducts: { bytes: 64, registers: 32, address32: false, outerProducts: { rows: 8, vectors: 2 } },
   products: { bytes: 32, registers: 16, address32: false, outerProducts: { rows: 6, vectors: 2 } },
 };

@@ -194,6 +194,21 @@ function bitcast(to: RegKind, x: Scalar): Scalar {
   return readMem(scratch, to as MemKind, 0);
 }
 
+/** The elements that stand in one lane of an operand of such an operation. */
+function partsOf(op: string, x: number, second = false): number[] {
+  scratch.setInt32(0, x, true);
+  if (op === "dot2B")
+    return [0, 1].map((i) => {
+      const bits = scratch.getUint16(2 * i, true);
+      const view = new DataView(new ArrayBuffer(4));
+      view.setUint32(0, bits << 16);
+      return view.getFloat32(0);
+    });
+  if (op === "dot2S") return [0, 1].map((i) => scratch.getInt16(2 * i, true));
+  const unsigned = op === "dot4U" && !second;
+  return [0, 1, 2, 3].map((i) => (unsigned ? scratch.getUint8(i) : scratch.getInt8(i)));
+}
+
 function lane(op: RegOp, kind: RegKind, to: RegType, a: readonly Scalar[]): Scalar {
   const [x, y, z] = a as [Scalar, Scalar, Scalar];
   const f = Number(x);
@@ -232,6 +247,11 @@ function lane(op: RegOp, kind: RegKind, to: RegType, a: readonly Scalar[]): Scal
       return f16FromBits(f & 0xffff);
     case "f32ToF16":
       return f16Bits(f);
+    case "dot4S":
+    case "dot4U":
+    case "dot2S":
+    case "dot2B":
+      return partsOf(op, f).reduce((sum, p, i) => sum + p * partsOf(op, Number(y), true)[i]!, Number(z));
     default:
       if (kind === "mask") {
         if (op === "and") return f & Number(y);
@@ -341,6 +361,11 @@ class Run {
   }
 
   private from(s: Extract<Stmt, { s: "load" }>, k: number): [DataView, MemKind, number] {
+    if (s.packed) {
+      const each = 4 / BYTES[s.kind];
+      const [view, at] = this.place(s.mem, s.kind, s.at, k * each);
+      return [view, "i32", at];
+    }
     const [view, at] = this.place(s.mem, s.kind, s.at, k);
     return [view, s.kind, at];
   }
