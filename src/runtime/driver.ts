@@ -60,8 +60,11 @@ export interface CapturedWork {
 }
 
 export interface Driver {
-  /** Raw memory, at least 64-byte aligned. Throws {@link OutOfMemoryError}. The runtime pools on top of it. */
-  alloc(bytes: number): DeviceBuffer;
+  /**
+   * Raw memory, at least 64-byte aligned. Throws {@link OutOfMemoryError}. The runtime pools on top of it.
+   * @param sparse it fills here and there, and perhaps never: a driver had better not take it from the system in large pieces
+   */
+  alloc(bytes: number, sparse?: boolean): DeviceBuffer;
   free(buffer: DeviceBuffer): void;
   /**
    * Bytes of a file as memory without a copy: they are read when they are touched, and what is written to them stays in this

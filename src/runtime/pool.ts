@@ -47,8 +47,11 @@ export class Pool {
 
   constructor(private readonly chip: Chip) {}
 
-  /** A buffer of at least `bytes`; its contents are arbitrary. Throws OutOfMemoryError after giving back what was kept. */
-  take(bytes: number): DeviceBuffer {
+  /**
+   * A buffer of at least `bytes`; its contents are arbitrary. Throws OutOfMemoryError after giving back what was kept.
+   * @param sparse as the driver takes it
+   */
+  take(bytes: number, sparse = false): DeviceBuffer {
     const limit = this.chip.capabilities.maxBufferBytes;
     if (bytes > limit)
       throw new OutOfMemoryError(
@@ -58,7 +61,7 @@ export class Pool {
     const size = exact ? bytes : Math.min(sizeClass(bytes), limit);
     let buffer = (this.capturing ?? this.free).get(size)?.pop();
     if (!buffer) {
-      buffer = this.fromDriver(size);
+      buffer = this.fromDriver(size, sparse);
       this.reserved += size;
       if (this.capturing) this.owners!.set(buffer, this.capturing);
     }
@@ -68,14 +71,14 @@ export class Pool {
     return buffer;
   }
 
-  private fromDriver(size: number): DeviceBuffer {
+  private fromDriver(size: number, sparse: boolean): DeviceBuffer {
     try {
-      return this.chip.driver.alloc(size);
+      return this.chip.driver.alloc(size, sparse);
     } catch (e) {
       if (!(e instanceof OutOfMemoryError)) throw e;
       this.release();
       try {
-        return this.chip.driver.alloc(size);
+        return this.chip.driver.alloc(size, sparse);
       } catch (again) {
         if (!(again instanceof OutOfMemoryError)) throw again;
         throw new OutOfMemoryError(

@@ -26,9 +26,10 @@ export class Storage {
     readonly chip: Chip,
     readonly bytes: number,
     from: Pool | DeviceBuffer,
+    sparse = false,
   ) {
     this.pool = from instanceof Pool ? from : null;
-    this.held = from instanceof Pool ? from.take(bytes) : from;
+    this.held = from instanceof Pool ? from.take(bytes, sparse) : from;
   }
 
   get disposed(): boolean {
@@ -74,12 +75,13 @@ export class DisposedError extends Error {
 /**
  * Memory of at least `bytes` bytes, contents arbitrary, owned by the open scope. Throws OutOfMemoryError, and
  * MemoryLimitError above the limit outside any scope.
+ * @param sparse it fills here and there, and perhaps never
  */
-export function allocate(chip: Chip, bytes: number): Storage {
+export function allocate(chip: Chip, bytes: number, sparse = false): Storage {
   const scope = currentScope();
   const pool = poolOf(chip);
   if (scope === null) checkWatermark(chip, pool, bytes);
-  const storage = new Storage(chip, bytes, pool);
+  const storage = new Storage(chip, bytes, pool, sparse);
   if (scope !== null) scope.own(storage);
   if (recorder !== null) recorder.allocated(storage);
   if (bytes >= largeFrom(chip)) storage.note = noteLarge(chip, bytes);

@@ -15,6 +15,7 @@ export {
   emptyLike,
   reshaped,
   emptyStrided,
+  reserve,
   type FileRange,
   fromBytes,
   fromFile,

@@ -307,6 +307,17 @@ describe("memory", () => {
     driver.free(driver.alloc(most / 2));
   });
 
+  it("takes sparse memory by small pages", () => {
+    const MB = 2 ** 20;
+    const b = driver.alloc(64 * MB, true);
+    driver.write(b, 0, new Uint8Array(1));
+    const before = process.memoryUsage.rss();
+    for (let at = 0; at < 64 * MB; at += 2 * MB) driver.write(b, at, Uint8Array.of(at / MB));
+    expect(process.memoryUsage.rss() - before).toBeLessThan(16 * MB);
+    expect(driver.readSync(b, 62 * MB, 2)).toEqual(Uint8Array.of(62, 0));
+    driver.free(b);
+  });
+
   it("refuses what belongs to another driver, and what is freed", () => {
     const other = openDriver(1);
     const exe = loadForm(driver, slowForm());

@@ -71,11 +71,11 @@ export class CpuDriver implements Driver {
     this.block = new ArgumentBlock(native.block(this.pool));
   }
 
-  alloc(bytes: number): DeviceBuffer {
+  alloc(bytes: number, sparse = false): DeviceBuffer {
     this.check();
     this.buffers.checkSize(bytes);
     const used = this.buffers.allocated - this.mappedBytes;
-    const address = used + bytes > this.most ? 0 : this.native.alloc(Math.max(bytes, 64));
+    const address = used + bytes > this.most ? 0 : this.native.alloc(Math.max(bytes, 64), sparse);
     if (!address)
       throw new OutOfMemoryError(
         `out of memory on the cpu chip: ${showBytes(bytes)} wanted, ${showBytes(used)} in use by it, ` +
@@ -192,7 +192,7 @@ export class CpuDriver implements Driver {
   /** Memory for what kernels report, made for the first that does. */
   private reporting(): NonNullable<CpuDriver["reports"]> {
     if (!this.reports) {
-      const address = this.native.alloc(REPORT_WORDS * 4);
+      const address = this.native.alloc(REPORT_WORDS * 4, false);
       if (!address) throw new OutOfMemoryError("out of memory on the cpu chip: none for what kernels report");
       const words = new Int32Array(this.native.view(address, REPORT_WORDS * 4)).fill(0);
       this.reports = { address, words, read: new Reports() };

@@ -16,7 +16,7 @@ export interface Native {
   launch(pool: number): number;
   load(pool: number, path: string, frameBytes: number): number;
   error(pool: number): string;
-  alloc(bytes: number): number;
+  alloc(bytes: number, sparse: boolean): number;
   free(address: number): void;
   /** Bytes of a file as memory, from a multiple of {@link page} on; 0 where there are no such bytes. */
   map(path: string, position: number, bytes: number): number;
@@ -51,7 +51,7 @@ export function loadNative(c: Compiler): Native {
     launch: bind("launch", "int", "intptr_t"),
     load: bind("load", "intptr_t", "intptr_t", "str", "int64_t"),
     error: bind("error", "str", "intptr_t"),
-    alloc: bind("alloc", "intptr_t", "int64_t"),
+    alloc: bind("alloc", "intptr_t", "int64_t", "bool"),
     free: bind("free", "void", "intptr_t"),
     map: bind("map", "intptr_t", "str", "int64_t", "int64_t"),
     unmap: bind("unmap", "void", "intptr_t", "int64_t"),

@@ -345,10 +345,11 @@ struct executable *vexil_load(struct pool *p, const char *path, int64_t frame_by
   return e;
 }
 
-/* 64-byte aligned memory; large pieces on large pages where the system likes. 0: none left. */
-void *vexil_alloc(int64_t bytes) {
+/* 64-byte aligned memory; large pieces on large pages where the system likes, unless they are sparse: one written byte would
+   take, and clear, a large page. 0: none left. */
+void *vexil_alloc(int64_t bytes, int sparse) {
   void *at;
-  const int large = bytes >= (4 << 20);
+  const int large = bytes >= (4 << 20) && !sparse;
   if (posix_memalign(&at, large ? 2 << 20 : 64, bytes)) return 0;
 #ifdef MADV_HUGEPAGE
   if (large) madvise(at, bytes, MADV_HUGEPAGE);
