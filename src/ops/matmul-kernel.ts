@@ -67,17 +67,24 @@ const LEAST_SHARED = 64 * 64;
 /** The share of the threads' time that may be lost to a last round that does not fill them. */
 const MOST_IDLE = 0.1;
 
-/** Halves blocks of the result until the threads have about the same number of them. */
+/**
+ * Halves blocks of the result until the threads have about the same number of them.
+ *
+ * @param narrow square blocks become narrow rather than low. The right side is packed once for each block of rows; where its
+ *   columns are contiguous, as a layer's weights are, it is turned on the way, which takes four times as long.
+ */
 function shareBlocks(
   threads: number,
   { batch, M, N }: { readonly batch: number; readonly M: number; readonly N: number },
   [BM, BN]: readonly [number, number],
+  narrow: boolean,
 ): readonly [number, number] {
   const blocks = batch * Math.ceil(M / BM) * Math.ceil(N / BN);
   const rounds = blocks / threads;
   const even = rounds >= (1 - MOST_IDLE) * Math.ceil(rounds);
   if (even || BM * BN <= LEAST_SHARED) return [BM, BN];
-  return shareBlocks(threads, { batch, M, N }, BN > BM ? [BM, BN / 2] : [BM / 2, BN]);
+  const halved: [number, number] = BN > BM || (narrow && BN === BM) ? [BM, BN / 2] : [BM / 2, BN];
+  return shareBlocks(threads, { batch, M, N }, halved, narrow);
 }
 
 /** A matrix, or a batch of them (`batchStride` 0 repeats one): a tensor and the strides of its last two dimensions. */
@@ -167,7 +174,8 @@ export function launchProduct(
     ? [...block, 0]
     : dotBlockFor(chip, dtype, M, N, K, b.colStride !== 1);
   const whole = [blockFor(M, mostM, 1), blockFor(N, mostN, 8)] as const;
-  const [BM, BN] = shareBlocks(chip.capabilities.threads, size, whole);
+  const { threads, programThreads = 1 } = chip.capabilities;
+  const [BM, BN] = shareBlocks(threads, size, whole, programThreads === 1);
   const BK = blockFor(K, mostK, 8);
   product.launch([Math.ceil(M / BM), Math.ceil(N / BN), batch], {
     a: a.tensor,

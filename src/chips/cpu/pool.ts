@@ -161,13 +161,28 @@ static void *thread_main(void *arg) {
   }
 }
 
+/* Large pages, where the system likes: tables of small ones are looked up at each of the strides of a matrix. */
+#define LARGE_PAGE (2ll << 20)
+
+static void *reserve(int64_t bytes, int large) {
+  void *at;
+  if (posix_memalign(&at, large ? LARGE_PAGE : 64, bytes)) return 0;
+#ifdef MADV_HUGEPAGE
+  if (large) madvise(at, bytes, MADV_HUGEPAGE);
+#endif
+  return at;
+}
+
+/* Packed tiles of several 100 KiB take a large page, too: there is one frame for each thread. */
 static int grow_frame(struct thread *t, int64_t bytes) {
   if (bytes <= t->frame_bytes) return 1;
   free(t->frame);
   t->frame = 0;
   t->frame_bytes = 0;
-  bytes = (bytes + 4095) & ~4095ll;
-  if (posix_memalign((void **)&t->frame, 64, bytes)) return 0;
+  const int64_t unit = bytes > (256 << 10) ? LARGE_PAGE : 4096;
+  bytes = (bytes + unit - 1) / unit * unit;
+  t->frame = reserve(bytes, unit == LARGE_PAGE);
+  if (!t->frame) return 0;
   t->frame_bytes = bytes;
   return 1;
 }
@@ -345,17 +360,9 @@ struct executable *vexil_load(struct pool *p, const char *path, int64_t frame_by
   return e;
 }
 
-/* 64-byte aligned memory; large pieces on large pages where the system likes, unless they are sparse: one written byte would
-   take, and clear, a large page. 0: none left. */
-void *vexil_alloc(int64_t bytes, int sparse) {
-  void *at;
-  const int large = bytes >= (4 << 20) && !sparse;
-  if (posix_memalign(&at, large ? 2 << 20 : 64, bytes)) return 0;
-#ifdef MADV_HUGEPAGE
-  if (large) madvise(at, bytes, MADV_HUGEPAGE);
-#endif
-  return at;
-}
+/* 64-byte aligned memory; sparse memory takes no large pages: one written byte would take, and clear, a large page. 0: none
+   left. */
+void *vexil_alloc(int64_t bytes, int sparse) { return reserve(bytes, !sparse && bytes >= LARGE_PAGE); }
 
 void vexil_free(void *at) { free(at); }
 
