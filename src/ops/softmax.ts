@@ -1,7 +1,7 @@
 // Softmax, its logarithm and log-sum-exp, forward and backward. Rows up to a block's width are read once.
 
 import type { DType } from "../compiler/ir/index.js";
-import { constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
+import { constant, constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 import {
   callOperator,
@@ -33,8 +33,8 @@ const forward = kernel(
   // biome-ignore format: one line per group
   { x: ptr, y: ptr, rows: i32, cols: dim, inner: dim,
     ROWS: constexpr, COLS: constexpr, UNIT: constexpr.bool, ONE: constexpr.bool, LOG: constexpr.bool,
-    STREAM: constexpr.bool, T: constexpr.dtype },
-  ({ x, y, rows, cols, inner, ROWS, COLS, UNIT, ONE, LOG, STREAM, T }, tl) => {
+    STREAM: constexpr.bool, T: constexpr.dtype, LOG2E: constant(Math.LOG2E) },
+  ({ x, y, rows, cols, inner, ROWS, COLS, UNIT, ONE, LOG, STREAM, T, LOG2E }, tl) => {
     const row = tl.programId(0) * ROWS + tl.arange(0, ROWS);
     const inside = tl.col(row < rows);
     const base = tl.col(UNIT ? row * cols : tl.floorDiv(row, inner) * (inner * cols) + (row % inner));
@@ -45,7 +45,7 @@ const forward = kernel(
       const v = tl.where(mask, tl.cast(tl.load(x + at, mask, 0), T), -Infinity);
       const shifted = v - tl.max(v, 1, { keepDims: true });
       // Outside of the mask this is e to the power of -Infinity: 0 (of a row that is -Infinity everywhere NaN, as all of it).
-      const e = tl.exp(shifted);
+      const e = tl.exp2Approx(shifted * LOG2E);
       const sum = tl.sum(e, 1, { keepDims: true });
       tl.store(y + at, LOG ? shifted - tl.log(sum) : e * (1 / sum), mask, {
         cache: STREAM ? "streaming" : "all",
@@ -63,7 +63,7 @@ const forward = kernel(
         const c = tl.row(start + tl.arange(0, COLS));
         const mask = inside && c < cols;
         const v = tl.cast(tl.load(x + base + (UNIT ? c : c * inner), mask, 0), T);
-        sum += tl.sum(tl.where(mask, tl.exp(v - tl.col(top)), 0), 1);
+        sum += tl.sum(tl.where(mask, tl.exp2Approx((v - tl.col(top)) * LOG2E), 0), 1);
       }
       const log = tl.col(tl.log(sum));
       for (let start = 0; start < cols; start += COLS) {
@@ -71,7 +71,7 @@ const forward = kernel(
         const mask = inside && c < cols;
         const at = base + (UNIT ? c : c * inner);
         const shifted = tl.cast(tl.load(x + at, mask, 0), T) - tl.col(top);
-        tl.store(y + at, LOG ? shifted - log : tl.exp(shifted) / tl.col(sum), mask, {
+        tl.store(y + at, LOG ? shifted - log : tl.exp2Approx(shifted * LOG2E) / tl.col(sum), mask, {
           cache: STREAM ? "streaming" : "all",
         });
       }

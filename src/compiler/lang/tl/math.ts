@@ -97,7 +97,7 @@ export const math = {
   exp: unary("exp", Math.exp),
   /** 2 to the power of x. Floats. */
   exp2: unary("exp2", (x) => 2 ** x),
-  /** 2 to the power of x, to about 2^-22 where the chip has an instruction for it, and then 0 for results under 2^-126; else {@link exp2}. Floats. */
+  /** 2 to the power of x, in f32 to about 2^-22, by the chip's instruction where it has one: results under 2^-126 may be 0, from 2^127.5 on infinity. f64 as {@link exp2}. Floats. */
   exp2Approx: unary("exp2Approx", (x) => 2 ** x),
   /** e to the power of x, minus 1; exact near 0. Floats. */
   expm1: unary("expm1", Math.expm1),

@@ -157,6 +157,7 @@ const UNARY: [string, number, number, (x: number) => number, number, number, ((x
   ["rsqrt", 0, 100, (x) => 1 / Math.sqrt(x), 1.5, 2],
   ["exp", -110, 95, Math.exp, 2, 2],
   ["exp2", -155, 135, (x) => 2 ** x, 2, 2],
+  ["exp2Approx", -155, 135, (x) => 2 ** x, 2, 2, (x) => !(x < -126) && !(x >= 127.5 && x < 128)],
   ["expm1", -20, 95, Math.expm1, 3, 3],
   ["log", 0, 100, Math.log, 2, 2],
   ["log2", 0, 100, Math.log2, 3, 3],

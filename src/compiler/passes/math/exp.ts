@@ -54,6 +54,17 @@ export function exp2(b: Builder, x: Value): Value {
   return exp2InRange(k, k.wide ? k.clamp(x, -1080, 1030) : k.clamp(x, -155, 130));
 }
 
+/** 2^x in f32, at most 2 ULP; 0 where it is under 2^-126, infinity from 2^127.5 on. What fits one exponent needs no second. */
+export function exp2Approx(b: Builder, x: Value): Value {
+  const k = new Kit(b, x);
+  if (k.wide) return exp2(b, x);
+  const { magic, bias, mantissa } = k.format;
+  const inside = k.clamp(x, -bias, bias + 1);
+  const t = k.add(inside, magic + bias);
+  const r = k.sub(inside, k.sub(t, magic + bias));
+  return k.mul(k.poly(r, [1, ...COEFFICIENTS.f32.EXP2_NEAR]), k.fromBits(k.shl(k.bits(t), mantissa)));
+}
+
 /** e^x - 1, at most 3 ULP, also near 0. */
 export function expm1(b: Builder, x: Value): Value {
   const k = new Kit(b, x);

@@ -2,7 +2,7 @@
 
 import type { Builder } from "../../ir/builder.js";
 import type { Value } from "../../ir/ir.js";
-import { exp, exp2, expm1 } from "./exp.js";
+import { exp, exp2, exp2Approx, expm1 } from "./exp.js";
 import { log, log10, log1p, log2 } from "./log.js";
 import { pow, rsqrt } from "./pow.js";
 import { erf, tanh } from "./sigmoidal.js";
@@ -16,7 +16,7 @@ export const EXPANSIONS: Readonly<Record<string, Expansion>> = {
   exp,
   exp2,
   // A chip that computes it itself keeps the op.
-  exp2Approx: exp2,
+  exp2Approx,
   expm1,
   log,
   log2,
