@@ -282,4 +282,6 @@ export interface VectorShape {
   readonly prefetch?: boolean;
   /** Whoever compiles what the printer writes leaves loops as they are: short bodies are written several times. Default: no. */
   readonly unroll?: boolean;
+  /** What several loops read is loaded again rather than copied to the frame, where that takes next to nothing else. Default: no. */
+  readonly reload?: boolean;
 }

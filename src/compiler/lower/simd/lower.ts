@@ -71,7 +71,7 @@ export class BlockCode {
     carried: readonly (Value | undefined)[],
   ) {
     this.plan = new BlockPlan(block, unit.ids, unit.costs);
-    const homes = settle(this.plan);
+    const homes = settle(this.plan, unit.shape.reload);
     for (const v of homes.keys()) unit.unwritten.add(v);
     const { moves, copies } = assignCells(this.plan, homes, unit.cells, unit.frame, carried, unit.shape);
     this.moves = moves;
