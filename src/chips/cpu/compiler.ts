@@ -133,8 +133,9 @@ function featuresOf(yes: ReadonlySet<string>, bits: number): Features {
   };
 }
 
-/** What multiplies and adds several elements in a lane, best first. */
+/** What multiplies and adds several elements in a lane, best first. `VEXIL_DOTS=off`: nothing, for tests and comparisons. */
 function dotUnit(yes: ReadonlySet<string>, bits: number): DotUnit | undefined {
+  if (env("VEXIL_DOTS") === "off") return undefined;
   const first = <T extends string>(list: readonly (readonly [boolean, T])[]): T | undefined =>
     list.find(([has]) => has)?.[1];
   // Vectors of SVE that are longer than NEON's have instructions of their own.

@@ -38,6 +38,7 @@ export function dotsOf({ dots }: Features): Dots | undefined {
   if (!dots) return undefined;
   return {
     ...(dots.i8 && { i8: INT8[dots.i8].op as "dot4U" | "dot4S" }),
+    ...(dots.bf16 && { bf16: "dot2B" }),
   };
 }
 

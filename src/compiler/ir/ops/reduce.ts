@@ -51,7 +51,7 @@ export const dotAccumulator = (d: DType): DType =>
 /**
  * `dot {precision}(a[M,K], b[K,N], acc[M,N])`: `a @ b + acc`, in the accumulator's dtype. `a` and `b` have one dtype, or
  * each one of the floats of 8 bits. `precision` says how a chip may round f32 operands: "ieee" not at all, "tf32" to 10
- * bits of mantissa, "tf32x3" as the sum of three such products.
+ * bits of mantissa, "tf32x3" as the sum of three such products. With `subnormals` bf16 operands below the normal numbers count as what they are.
  */
 defineOp({
   opcode: "dot",

@@ -17,6 +17,9 @@ type DotOptions = {
   outDtype?: DType;
 };
 
+/** The attributes of the op. */
+type DotHow = { readonly precision: string; readonly subnormals?: boolean };
+
 /** What a product of two tiles gives, after checking that they fit. */
 function productType(cx: Context, s: TileType, t: TileType, what: string): TileType {
   const [m, k] = s.shape.slice(-2);
@@ -38,9 +41,9 @@ function productType(cx: Context, s: TileType, t: TileType, what: string): TileT
 }
 
 /** `a @ b + acc` in the accumulator's dtype, batch by batch. */
-function product(cx: Context, a: Value, b: Value, acc: Value, precision: string): Value {
+function product(cx: Context, a: Value, b: Value, acc: Value, how: DotHow): Value {
   const { shape } = typeOf(acc);
-  const one = (x: Value, y: Value, z: Value): Value => cx.b.value("dot", [x, y, z], { precision });
+  const one = (x: Value, y: Value, z: Value): Value => cx.b.value("dot", [x, y, z], how);
   if (shape.length === 2) return one(a, b, acc);
   const count = shape[0]!;
   const matrix = (v: Value, i: number): Value => {
@@ -66,7 +69,7 @@ function finished(
   b: Value,
   acc: Val,
   outDtype: Val,
-  precision: string,
+  how: DotHow,
   what: string,
 ): Value {
   const { dtype, shape } = productType(cx, typeOf(a), typeOf(b), what);
@@ -82,10 +85,7 @@ function finished(
         `Start it with tl.zeros([${shape.join(", ")}], tl.${out}).`,
       );
   }
-  return cx.b.cast(
-    product(cx, a, b, fitTo(cx, given, dtype, shape, `the accumulator of ${what}`), precision),
-    out,
-  );
+  return cx.b.cast(product(cx, a, b, fitTo(cx, given, dtype, shape, `the accumulator of ${what}`), how), out);
 }
 
 const FORMATS = ["e4m3", "e5m2", "e2m1", "bf16", "fp16"] as const;
@@ -169,7 +169,9 @@ export const products = {
   /**
    * The matrix product of `a [M,K]` and `b [K,N]`, plus `acc [M,N]` where given; or of batches of them, `[B,M,K]` and
    * `[B,K,N]`. Operands have one dtype, or each one of the floats of 8 bits. The result is f32 for floats (f64 for f64)
-   * and i32 for integers (i64 for i64), or `outDtype`.
+   * and i32 for integers (i64 for i64), or `outDtype`. Products of bf16 may take bf16 operands, and sums, below the smallest
+   * normal number (1.2e-38) as 0, and round in f32 after each product or after two: AVX512-BF16 and arm64's `bfdot` do, which
+   * PyTorch's products of bf16 use too.
    * @example acc = tl.dot(tl.load(a), tl.load(b), acc);
    */
   dot: fn<(a: number, b: number, acc?: number, options?: DotOptions) => number>(
@@ -185,7 +187,7 @@ export const products = {
         ["ieee", "tf32", "tf32x3"],
         "ieee",
       );
-      return finished(cx, a, b, acc, option(cx, options, "outDtype"), precision, "tl.dot");
+      return finished(cx, a, b, acc, option(cx, options, "outDtype"), { precision }, "tl.dot");
     },
   ),
   /**
@@ -233,7 +235,8 @@ export const products = {
         cx.b.cast(b.value, dtype),
         acc,
         option(cx, options, "outDtype"),
-        "ieee",
+        // A scale may make an operand tiny that the other side's makes large again.
+        { precision: "ieee", subnormals: true },
         "tl.dotScaled",
       );
     },

@@ -39,6 +39,7 @@ function packingOf(op: Op, shape: VectorShape): Packing | undefined {
   const [a, b] = op.operands as [Value, Value];
   const d = dtypeOf(a);
   if (dtypeOf(b) !== d || (d !== "i8" && d !== "bf16")) return undefined;
+  if (d === "bf16" && op.attrs["subnormals"]) return undefined;
   const dot = shape.dots?.[d];
   if (!dot) return undefined;
   const dtype = dot === "dot2S" ? "i16" : d;

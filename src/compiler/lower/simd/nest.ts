@@ -6,6 +6,7 @@ import { Affine, type Growth } from "./affine.js";
 import { comingLoads, nextProgram, type Streamed, startsLine, streamedLoads } from "./ahead.js";
 import { chooseAxis } from "./axis.js";
 import { copiesOf } from "./copies.js";
+import { emitCopied } from "./copy-packed.js";
 import { type Emitter, isReg, TooWide } from "./emit.js";
 import { elementwise } from "./elementwise.js";
 import type { Operand, RegKind, Stmt } from "./form.js";
@@ -86,6 +87,10 @@ export class Nest {
 
   emit(): void {
     if (this.sinks.length === 0 || emitTurned(this)) return;
+    if (!emitCopied(this, () => this.ordinary())) this.ordinary();
+  }
+
+  private ordinary(): void {
     const { e } = this;
     const size = this.axis < 0 ? 1 : this.space[this.axis]!;
     const widest = this.movesScalars() ? 0 : e.vectorBytes;

@@ -118,7 +118,7 @@ export function emitTurned(nest: Nest): boolean {
 }
 
 /** Whether the mask, where it holds, holds at all smaller indices too. */
-function fallsOff(nest: Nest, v: Value, map: AxisMap): boolean {
+export function fallsOff(nest: Nest, v: Value, map: AxisMap): boolean {
   if (isScalarValue(v)) return true;
   const op: Op | undefined = defOf(v);
   if (op?.opcode === "const") return true;
