@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import { MODEL_DTYPES, type ModelDType } from "../models/load.js";
+import { ACTIVATION_DTYPES } from "../nn/index.js";
 import type { EngineOptions, GenerateRequest, Prompt } from "../serve/index.js";
 
 /** The flag of every command that loads a model. */
@@ -13,6 +14,12 @@ export const dtypeFlag = z
 /** The dtype that the flag asks for, as options take it. */
 export const dtypeOf = (f: { readonly dtype: z.infer<typeof dtypeFlag> }): { dtype?: ModelDType } =>
   f.dtype === "keep" ? {} : { dtype: f.dtype };
+
+/** How prompts are computed by models of integers. */
+export const promptActivationsFlag = z
+  .enum(ACTIVATION_DTYPES)
+  .default("keep")
+  .describe("what activations of prompts become where weights are integers; int8: faster, less exact");
 
 export const samplingFlags = {
   maxTokens: z
@@ -28,13 +35,18 @@ export const samplingFlags = {
   chip: z.string().optional().describe("the chip to run on"),
   adapter: z.string().optional().describe("a folder of low-rank adapters (PEFT) to add to the weights"),
   dtype: dtypeFlag,
+  promptActivations: promptActivationsFlag,
 };
 
 type Flags = z.infer<z.ZodObject<typeof samplingFlags>>;
 
 /** What the engine is started with. */
-export const engineOf = (model: string, { chip, adapter, dtype }: Flags): EngineOptions => ({
+export const engineOf = (
+  model: string,
+  { chip, adapter, dtype, promptActivations }: Flags,
+): EngineOptions => ({
   model,
+  promptActivations,
   ...dtypeOf({ dtype }),
   ...(chip ? { chip } : {}),
   ...(adapter ? { adapter } : {}),

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { listen, startEngine } from "../serve/index.js";
 import type { CommandSpec } from "./command.js";
-import { dtypeFlag } from "./sampling.js";
+import { dtypeFlag, promptActivationsFlag } from "./sampling.js";
 
 const flags = z.object({
   port: z.number().int().min(0).max(65535).default(8080).describe("port to listen on; 0 takes a free one"),
@@ -11,6 +11,7 @@ const flags = z.object({
   chip: z.string().optional().describe("the chip to run on"),
   adapter: z.string().optional().describe("a folder of low-rank adapters (PEFT) to add to the weights"),
   dtype: dtypeFlag,
+  promptActivations: promptActivationsFlag,
   apiKey: z
     .string()
     .min(1)
@@ -51,13 +52,14 @@ export async function serveUntilStopped(
   onReady: (url: string, model: string) => void | Promise<void> = () => {},
 ): Promise<void> {
   // Until the engine is there, signals end the process as they always do.
-  const { model, adapter, chip, dtype, maxSequences, cacheTokens, chunk } = options;
+  const { model, adapter, chip, dtype, promptActivations, maxSequences, cacheTokens, chunk } = options;
   const engine = await startEngine(
     defined({
       model,
       adapter,
       chip,
       dtype: dtype === "keep" ? undefined : dtype,
+      promptActivations,
       maxSequences,
       cacheTokens,
       chunk,

@@ -11,6 +11,7 @@ import {
   type MakeParameter,
   Module,
   RMSNorm,
+  activationDType,
 } from "../nn/index.js";
 import { add, arange, cat, indexSelect, linear, quantizedLinear, tanh } from "../ops/index.js";
 import { callOperator, isGradEnabled, type Tensor } from "../tensor/index.js";
@@ -366,7 +367,10 @@ export class LanguageModel extends Module {
     if (this.lmHead) return this.lmHead.forward(x);
     const q = this.#tiedHead;
     if (!q) return linear(x, this.model.embedTokens.weight);
-    return quantizedLinear(x, q.packed, q.scales, q.zeros ?? null, null, { groupSize: q.groupSize });
+    return quantizedLinear(x, q.packed, q.scales, q.zeros ?? null, null, {
+      groupSize: q.groupSize,
+      activationDtype: activationDType(),
+    });
   }
 
   override dispose(): void {

@@ -14,6 +14,7 @@ import {
   siluMul,
 } from "../ops/index.js";
 import { isGradEnabled, type Tensor } from "../tensor/index.js";
+import { activationDType } from "./activation-dtype.js";
 import type { LoraAdapter } from "./lora.js";
 import { Module } from "./module.js";
 
@@ -87,14 +88,15 @@ export class Linear extends Module {
       this.weightScale!,
       this.weightZero ?? null,
       this.bias ?? null,
-      { groupSize: this.#groupSize },
+      { groupSize: this.#groupSize, activationDtype: activationDType() },
     );
   }
 }
 
 /** The matrices of several layers where one launch multiplies them: of one kind, with nothing to record. */
 function together(layers: readonly Linear[], x: Tensor) {
-  if (isGradEnabled() || !joinsProducts(x)) return undefined;
+  // A joined product takes activations as they are.
+  if (isGradEnabled() || activationDType() !== "keep" || !joinsProducts(x)) return undefined;
   const all = layers.map((l) => l.matrix);
   const [first] = all;
   const same = all.every((m) => m && !m.scales === !first?.scales && m.groupSize === first?.groupSize && m.w.dtype === first.w.dtype); // biome-ignore format: one condition

@@ -1,7 +1,12 @@
 // The engine in this thread: what it holds while it works, and that it lets go of it.
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { QWEN3 } from "../../test/built.js";
+import { openFolder } from "../models/folder.js";
+import { quantizeModel } from "../models/quantize.js";
 import { loadedChip, memoryStats } from "../runtime/index.js";
 import type { GenerateEvent, GenerateRequest } from "./api.js";
 import { type LocalEngine, loadEngine } from "./engine.js";
@@ -73,4 +78,40 @@ it("takes turns: others are heard between two tokens", async () => {
   };
   await Promise.all([run("x"), run("y")]);
   expect(order.join("")).toMatch(/^(xy|yx){3,}/);
+});
+
+it("computes prompts apart with bytes, whoever else runs", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "vexil-engine-"));
+  const model = join(dir, "q8");
+  try {
+    await quantizeModel(openFolder(QWEN3), model, { bits: 8, groupSize: 32, device: "wasm" });
+    const answers = async (promptActivations: "keep" | "int8") => {
+      const own = await loadEngine({ model, chip: "wasm", promptActivations, chunk: 16 });
+      const ask = async (text: string): Promise<string> => {
+        let said = "";
+        const wish = request(text, 8, { logprobs: 1 });
+        for await (const e of own.generate(wish)) if (e.type === "text") said += JSON.stringify(e);
+        return said;
+      };
+      const texts = ["a tensor of", "Returns the sine of the elements of input, a new tensor with as many dimensions"]; // biome-ignore format: one line
+      const alone = [];
+      for (const text of texts) alone.push(await ask(text));
+      await own.close();
+      const again = await loadEngine({ model, chip: "wasm", promptActivations, chunk: 16 });
+      const late = async (i: number): Promise<string> => {
+        for (let turn = 0; turn < 3 * i; turn++) await new Promise(setImmediate);
+        const mine = again.generate(request(texts[i]!, 8, { logprobs: 1 }));
+        let said = "";
+        for await (const e of mine) if (e.type === "text") said += JSON.stringify(e);
+        return said;
+      };
+      expect(await Promise.all([late(0), late(1)])).toEqual(alone);
+      await again.close();
+      return alone;
+    };
+    const [floats, bytes] = [await answers("keep"), await answers("int8")];
+    expect(bytes).not.toEqual(floats);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 });

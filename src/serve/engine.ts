@@ -10,8 +10,9 @@ import { PagedCache, PagedStep } from "../models/paged-cache.js";
 import { take } from "../models/take.js";
 import { tokenBytes } from "../models/token-bytes.js";
 import { TokenizerError } from "../models/tokenizer.js";
+import { type ActivationDType, withActivationDType } from "../nn/index.js";
 import { autoload, loadChip, loadedChip, memoryStats, scope } from "../runtime/index.js";
-import { noGrad, tensor } from "../tensor/index.js";
+import { noGrad, type Tensor, tensor } from "../tensor/index.js";
 import {
   type Embedding,
   type Engine,
@@ -48,6 +49,7 @@ export class LocalEngine implements Engine {
   readonly #cache: PagedCache;
   readonly #scheduler: Scheduler;
   readonly #sampler: Sampler;
+  readonly #promptActivations: ActivationDType;
   readonly #answers = new Map<Sequence, Answer>();
   /** The steps that run now; undefined while nobody asks for anything. */
   #stepping: Promise<void> | undefined;
@@ -56,6 +58,7 @@ export class LocalEngine implements Engine {
 
   constructor(path: string, loaded: LoadedModel, options: Omit<EngineOptions, "model" | "chip"> = {}) {
     this.#loaded = loaded;
+    this.#promptActivations = options.promptActivations ?? "keep";
     const { model, tokenizer, folder } = loaded;
     const { config, device } = model;
     const configured = folder.generation["eos_token_id"];
@@ -163,20 +166,29 @@ export class LocalEngine implements Engine {
 
   async #step(): Promise<void> {
     const work = this.#scheduler.plan();
-    const logits = noGrad(() =>
-      scope(() =>
-        this.#loaded.model.forwardStep(
-          new PagedStep(
-            this.#cache,
-            work.map(({ sequence: s, count }) => ({
-              pages: s.pages,
-              past: s.done,
-              tokens: s.tokens.slice(s.done, s.done + count),
-            })),
-          ),
+    if (this.#promptActivations === "keep") return this.#run(work, "keep");
+    // Prompts apart from answers: how a token is computed must not depend on who else runs.
+    const answers = work.filter((w) => w.sequence.isAnswering);
+    const prompts = work.filter((w) => !w.sequence.isAnswering);
+    if (answers.length > 0) await this.#run(answers, "keep");
+    // Who left meanwhile has no pages any more.
+    const still = prompts.filter((w) => this.#answers.has(w.sequence));
+    if (still.length > 0) await this.#run(still, this.#promptActivations);
+  }
+
+  async #run(work: readonly Work[], activations: ActivationDType): Promise<void> {
+    const step = (): Tensor =>
+      this.#loaded.model.forwardStep(
+        new PagedStep(
+          this.#cache,
+          work.map(({ sequence: s, count }) => ({
+            pages: s.pages,
+            past: s.done,
+            tokens: s.tokens.slice(s.done, s.done + count),
+          })),
         ),
-      ),
-    );
+      );
+    const logits = withActivationDType(activations, () => noGrad(() => scope(step)));
     const choices: (Choice & { readonly answer: Answer })[] = [];
     for (const [row, w] of work.entries()) {
       const answer = this.#answers.get(w.sequence);

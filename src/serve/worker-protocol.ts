@@ -1,5 +1,6 @@
 // The messages between the main thread and the engine's worker. Plain data only.
 
+import type { ActivationDType } from "../nn/index.js";
 import type { ModelDType } from "../models/load.js";
 import type {
   Embedding,
@@ -20,6 +21,11 @@ export interface EngineOptions {
   readonly chip?: string;
   /** What the model's floats become on load; absent: they stay as they are stored. */
   readonly dtype?: ModelDType;
+  /**
+   * What activations of prompts are rounded to where weights are integers; what is made from them is computed with floats either way.
+   * Default `keep`.
+   */
+  readonly promptActivations?: ActivationDType;
   /** Most requests that run at once; others wait. Default 32. */
   readonly maxSequences?: number;
   /** Tokens that the cache has room for. Default: what fits a quarter of the chip's memory, at most 2 GiB. */
