@@ -1,6 +1,6 @@
 // Rows of a table by index, and the gradient of the table. `nn.Embedding` is made of it.
 
-import { constexpr, f64, i32, i64, ptr } from "../compiler/lang/index.js";
+import { constexpr, dim, f64, i32, i64, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 import {
   callOperator,
@@ -17,7 +17,7 @@ import { gradientByRuns, MOST_COUNTED } from "./embedding-runs.js";
 import { computeDtype, nextPowerOf2, planRows, rowMajor } from "./rows.js";
 
 const lookup = kernel(
-  { w: ptr, ids: ptr, y: ptr, rows: i32, cols: i32, table: i64, ROWS: constexpr, COLS: constexpr },
+  { w: ptr, ids: ptr, y: ptr, rows: i32, cols: dim, table: i64, ROWS: constexpr, COLS: constexpr },
   ({ w, ids, y, rows, cols, table, ROWS, COLS }, tl) => {
     const row = tl.programId(0) * ROWS + tl.arange(0, ROWS);
     const id = tl.cast(tl.load(ids + row, row < rows, 0), tl.i64);

@@ -43,6 +43,35 @@ const search = kernel(
   "search_extreme",
 );
 
+/** The same where threads share a program: each finds the first best of what it reads, and they meet at the end. */
+const searchWide = kernel(
+  // biome-ignore format: one line per group
+  { x: ptr, values: ptr, indices: ptr, K1: i32, sk0: dim, sk1: dim, R: i32, MAX: constexpr.bool, COLS: constexpr, T: constexpr.dtype,
+    INIT: constexpr },
+  ({ x, values, indices, K1, sk0, sk1, R, MAX, COLS, T, INIT }, tl) => {
+    const k = tl.programId(0);
+    const base = x + (tl.floorDiv(k, K1) * sk0 + (k % K1) * sk1);
+    const own = tl.arange(0, COLS);
+    let best = tl.full([COLS], INIT, T);
+    let where = own;
+    for (let j = tl.cast(0, tl.i32); j < R; j += COLS) {
+      const r = j + own;
+      const v = tl.where(r < R, tl.cast(tl.load(base + r, r < R, 0), T), INIT);
+      const better = (MAX ? v > best : v < best) || (tl.isnan(v) && !tl.isnan(best));
+      where = tl.where(better, r, where);
+      best = tl.where(better, v, best);
+    }
+    const top = MAX ? tl.max(best, 0, { propagateNan: true }) : tl.min(best, 0, { propagateNan: true });
+    const equal = best === top || (tl.isnan(top) && tl.isnan(best));
+    tl.store(values + k, top);
+    tl.store(indices + k, tl.cast(tl.min(tl.where(equal, where, 2147483647), 0), tl.i64));
+  },
+  "search_extreme_wide",
+);
+
+/** Rows that a program of many threads searches by itself. */
+const [WIDE_LEAST, WIDE_MOST] = [1024, 65536];
+
 const LONG = 32768;
 const bucket = (n: number): number => (n <= 16 ? 16 : n <= 128 ? 128 : 1024);
 
@@ -52,7 +81,17 @@ export function launchSearch(w: Walk, kind: "max" | "min", from?: Tensor): [Tens
   const K = w.K0 * w.K1;
   const T = orderDtype(x.dtype);
   const { device } = x;
-  const { threads, elementsPerProgram } = x.chip.capabilities;
+  const { threads, programThreads = 1, elementsPerProgram } = x.chip.capabilities;
+  const wide = from === undefined && w.sr1 === 1 && R >= WIDE_LEAST && R <= WIDE_MOST;
+  if (programThreads > 1 && wide && K >= threads) {
+    const values = empty([K], { dtype: x.dtype, device });
+    const indices = empty([K], { dtype: "i64", device });
+    const COLS = Math.min(4096, 2 ** Math.ceil(Math.log2(R)));
+    searchWide.launch([K], {
+      x, values, indices, K1: w.K1, sk0: w.sk0, sk1: w.sk1, R, MAX: kind === "max", COLS, T, INIT: startOf(kind, T),
+    }); // biome-ignore format: one line
+    return [values, indices];
+  }
   // One long row: wide blocks, at the end of each of which lanes are combined one by one.
   const COLS = K === 1 && R >= LONG ? Math.min(4096, Math.max(1024, elementsPerProgram)) : bucket(R);
   const ROWS = COLS === 16 ? 16 : COLS === 128 ? 8 : K === 1 ? 1 : 4;

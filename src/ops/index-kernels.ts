@@ -2,8 +2,8 @@
 // seen as [outer, length, inner] with the indexed dimension in the middle. The operators stand in `gather.ts` and
 // `scatter.ts`.
 
-import type { DType } from "../compiler/ir/index.js";
-import { constexpr, i32, i64, ptr } from "../compiler/lang/index.js";
+import { DTYPES, type DType } from "../compiler/ir/index.js";
+import { constexpr, dim, i32, i64, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 import { showShape, type Tensor } from "../tensor/index.js";
 import { nextPowerOf2 } from "./rows.js";
@@ -22,9 +22,15 @@ export function around(shape: readonly number[], dim: number): Around {
   return { outer, length: shape[dim] ?? 1, inner };
 }
 
+/** Elements of a row that a program copies at once: where many threads share it, as many bytes as keep the memory busy. */
+export function rowBlock(y: Tensor): number {
+  const { programThreads = 1 } = y.chip.capabilities;
+  return programThreads > 1 ? 8192 / DTYPES[y.dtype].bytes : 1024;
+}
+
 const takeKernel = kernel(
   // biome-ignore format: one line per group
-  { x: ptr, index: ptr, y: ptr, rows: i32, n: i32, length: i64, inner: i32, io: i32, ij: i32, ik: i32,
+  { x: ptr, index: ptr, y: ptr, rows: i32, n: i32, length: i64, inner: dim, io: i32, ij: i32, ik: i32,
     ROWS: constexpr, COLS: constexpr, EACH: constexpr.bool },
   ({ x, index, y, rows, n, length, inner, io, ij, ik, ROWS, COLS, EACH }, tl) => {
     const r = tl.programId(0) * ROWS + tl.arange(0, ROWS);
@@ -84,7 +90,7 @@ export function take(
   const rows = outer * n;
   if (rows === 0 || inner === 0) return;
   const { elementsPerProgram, threads } = y.chip.capabilities;
-  const COLS = Math.min(1024, nextPowerOf2(inner));
+  const COLS = Math.min(rowBlock(y), nextPowerOf2(inner));
   const share = nextPowerOf2(Math.ceil(rows / threads));
   const ROWS = Math.max(1, Math.min(Math.floor(Math.min(elementsPerProgram, 4096) / COLS), share));
   const EACH = steps.ik !== 0 && inner > 1;

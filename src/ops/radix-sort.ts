@@ -12,6 +12,7 @@ import { constexpr, i32, ptr } from "../compiler/lang/index.js";
 import { kernel, scope } from "../runtime/index.js";
 import { callOperator, empty, isFloatDType, type Tensor } from "../tensor/index.js";
 import { fromWord, toWord } from "./radix-words.js";
+import { COUNTED, countPasses, distributePass, MOST_COUNTED, PASS_DIGIT, PASS_TILE } from "./radix-passes.js";
 import { countTiles, distributeTiles, TILE, TILE_DIGIT } from "./radix-tiles.js";
 
 /** The most bits of a key that are looked at in one pass: as many places as are written to in turn stay in the cache. */
@@ -126,7 +127,8 @@ function sortRows(x: Tensor, rows: number, cols: number, DOWN: boolean): [Tensor
   const indices = empty([rows, cols], { dtype: "i64", device });
   const key = keyOf(T);
   const { BITS, SIGNED, FLOAT } = key;
-  const { threads, programThreads = 1 } = x.chip.capabilities;
+  const { threads, programThreads = 1, programsWait } = x.chip.capabilities;
+  if (programsWait && cols < MOST_COUNTED) return sortByPasses(x, rows, cols, DOWN);
   const tiles = programThreads > 1;
   const passes = Math.ceil(BITS / (tiles ? TILE_DIGIT : DIGIT));
   const digit = Math.ceil(BITS / passes);
@@ -171,6 +173,42 @@ function sortRows(x: Tensor, rows: number, cols: number, DOWN: boolean): [Tensor
     distribute.launch([parts, rows], {
       ...shared, ...travels, places: counts, LAST, K: key.K, T,
     }); // biome-ignore format: one line per group
+  }
+  return [values, indices];
+}
+
+/** Every digit in one pass over the elements, after one that counts them all. */
+function sortByPasses(x: Tensor, rows: number, cols: number, DOWN: boolean): [Tensor, Tensor] {
+  const { device, dtype: T } = x;
+  const n = rows * cols;
+  const values = empty([rows, cols], { dtype: T, device });
+  const indices = empty([rows, cols], { dtype: "i64", device });
+  const { BITS, SIGNED, FLOAT, K } = keyOf(T);
+  const PASSES = Math.ceil(BITS / PASS_DIGIT);
+  const BUCKETS = 1 << PASS_DIGIT;
+  const tiles = Math.ceil(cols / PASS_TILE);
+  const room = (dtype: DType, count: number): Tensor => empty([count], { dtype, device });
+  const words = PASSES > 1 ? [room("i64", n), room("i64", PASSES > 2 ? n : 1)] : [indices, indices];
+  const travel = BITS === 64 ? [room("i32", n), room("i32", n)] : words;
+  // What programs tell each other, zeros at first: for each pass what each tile has, whose turn it is, and counts.
+  const [said, turnsAt] = [rows * tiles * BUCKETS, PASSES * rows * tiles * BUCKETS];
+  const countsAt = turnsAt + Math.ceil((PASSES * rows) / 4) * 4;
+  const shared = room("i32", countsAt + rows * PASSES * BUCKETS);
+  callOperator("zero_", shared);
+  const counts = shared.narrow(0, countsAt, rows * PASSES * BUCKETS);
+  const key = { BITS, SIGNED, FLOAT, DOWN };
+  countPasses.launch([Math.ceil(cols / COUNTED), rows], {
+    x, counts, cols, PASSES, DIGIT: PASS_DIGIT, BUCKETS, ...key, B: COUNTED,
+  }); // biome-ignore format: one line
+  for (let pass = 0; pass < PASSES; pass++) {
+    const [from, to] = [(pass + 1) % 2, pass % 2];
+    // biome-ignore format: one line per group
+    distributePass.launch([tiles, rows], {
+      x, words: words[from]!, from: travel[from]!, toWords: words[to]!, toPlaces: travel[to]!, values, indices, counts,
+      status: shared.narrow(0, pass * said, said), turns: shared.narrow(0, turnsAt + pass * rows, rows),
+      cols, tiles, shift: pass * PASS_DIGIT + (BITS === 64 ? 0 : 32), pass,
+      FIRST: pass === 0, LAST: pass === PASSES - 1, PASSES, BUCKETS, ...key, K, T, B: PASS_TILE,
+    });
   }
   return [values, indices];
 }

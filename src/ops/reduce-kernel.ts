@@ -19,7 +19,7 @@ const reduceRows = kernel(
   // biome-ignore format: one line per group
   { x: ptr, y: ptr, K: i32, K1: i32, sk0: dim, sk1: dim, R0: i32, sr0: dim, R1: i32, sr1: dim,
     iStep: i32, iLen: i32, jStep: dim, jLen: i32, count: f64,
-    KIND: constexpr.string, BEFORE: constexpr.string, UNIT: constexpr.bool, MEAN: constexpr.bool,
+    KIND: constexpr.string, BEFORE: constexpr.string, UNIT: constexpr.bool, MEAN: constexpr.bool, WIDE: constexpr.bool,
     ROWS: constexpr, COLS: constexpr, T: constexpr.dtype, INIT: constexpr },
   (
     {
@@ -42,6 +42,7 @@ const reduceRows = kernel(
       BEFORE,
       UNIT,
       MEAN,
+      WIDE,
       ROWS,
       COLS,
       T,
@@ -56,7 +57,7 @@ const reduceRows = kernel(
     const iEnd = tl.minimum(part * iStep + iLen, R0);
     const jStart = part * jStep;
     const jEnd = tl.minimum(jStart + jLen, R1);
-    let acc = tl.full([ROWS], INIT, T);
+    let acc = tl.full(WIDE ? [ROWS, COLS] : [ROWS], INIT, T);
     for (let i = part * iStep; i < iEnd; i += 1) {
       for (let j = jStart; j < jEnd; j += COLS) {
         const r = tl.row(j + tl.arange(0, COLS));
@@ -65,13 +66,26 @@ const reduceRows = kernel(
         let v = BEFORE === "nonzero" ? tl.cast(raw !== 0, T) : tl.cast(raw, T);
         if (BEFORE === "nan0") v = tl.where(tl.isnan(v), 0, v);
         if (KIND !== "sum") v = tl.where(mask, v, INIT);
-        if (KIND === "sum") acc = acc + tl.sum(v, 1);
-        if (KIND === "prod") acc = acc * tl.prod(v, 1);
-        if (KIND === "max")
-          acc = tl.maximum(acc, tl.max(v, 1, { propagateNan: true }), { propagateNan: true });
-        if (KIND === "min")
-          acc = tl.minimum(acc, tl.min(v, 1, { propagateNan: true }), { propagateNan: true });
+        if (WIDE) {
+          if (KIND === "sum") acc = acc + v;
+          if (KIND === "prod") acc = acc * v;
+          if (KIND === "max") acc = tl.maximum(acc, v, { propagateNan: true });
+          if (KIND === "min") acc = tl.minimum(acc, v, { propagateNan: true });
+        } else {
+          if (KIND === "sum") acc = acc + tl.sum(v, 1);
+          if (KIND === "prod") acc = acc * tl.prod(v, 1);
+          if (KIND === "max")
+            acc = tl.maximum(acc, tl.max(v, 1, { propagateNan: true }), { propagateNan: true });
+          if (KIND === "min")
+            acc = tl.minimum(acc, tl.min(v, 1, { propagateNan: true }), { propagateNan: true });
+        }
       }
+    }
+    if (WIDE) {
+      if (KIND === "sum") acc = tl.sum(acc, 1);
+      if (KIND === "prod") acc = tl.prod(acc, 1);
+      if (KIND === "max") acc = tl.max(acc, 1, { propagateNan: true });
+      if (KIND === "min") acc = tl.min(acc, 1, { propagateNan: true });
     }
     if (MEAN) acc = acc / tl.cast(count, T);
     tl.store(y + part * K + k, acc, inside);
@@ -286,7 +300,7 @@ export function launchReduce(w: Walk, o: ReduceOptions): Tensor {
               : 4;
   const programs = columns ? Math.ceil(K1 / COLS) * K0 : Math.ceil(K / ROWS);
   // Few results of many elements: parts first, then the parts. The order of the sum is fixed by the shapes.
-  const { threads } = x.chip.capabilities;
+  const { threads, programThreads = 1 } = x.chip.capabilities;
   const alongI = R0 > 1;
   const cut = partsOf(programs, threads, R0 * R1 * K, alongI ? R0 : R1);
   const even = Math.ceil((alongI ? R0 : R1) / cut) || 1;
@@ -317,7 +331,11 @@ export function launchReduce(w: Walk, o: ReduceOptions): Tensor {
     INIT,
   };
   if (columns) reduceColumns.launch([Math.ceil(K1 / COLS), K0, parts], { ...shared, REDS: ROWS });
-  else reduceRows.launch([programs, parts], { ...shared, K, sk1: w.sk1, UNIT: w.sr1 === 1, ROWS });
+  else {
+    // Threads that share a program add up what each of them reads, and meet at the end.
+    const WIDE = programThreads > 1 && (alongI || Math.min(length, R1) > COLS);
+    reduceRows.launch([programs, parts], { ...shared, K, sk1: w.sk1, UNIT: w.sr1 === 1, WIDE, ROWS });
+  }
   if (last) return y;
   // The parts are whole values: what comes before must not come again.
   const { kind, compute, out, count } = o;

@@ -102,7 +102,7 @@ export function topkAlong(self: Tensor, dim: number, descending: boolean, k: num
   if (self.numel === 0 || k === 0) return nothing(self, dim, k);
   if (n <= LONGEST) return sortTiles(rowMajor(self), dim, k, descending);
   return byRows(self, dim, (x, rows) => {
-    if (blockOf(n, k) > 0)
+    if (blockOf(n, k, x.chip) > 0)
       return topkRows(x, rows, n, k, descending, (best, k) => topkAlong(best, 1, descending, k));
     const [values, indices] = radixSort(x, rows, n, descending);
     return [values.narrow(1, 0, k), indices.narrow(1, 0, k)];

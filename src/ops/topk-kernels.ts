@@ -5,7 +5,7 @@
 
 import type { DType } from "../compiler/ir/index.js";
 import { constexpr, helper, i32, ptr } from "../compiler/lang/index.js";
-import { kernel, scope } from "../runtime/index.js";
+import { type Chip, kernel, scope } from "../runtime/index.js";
 import { empty, type Tensor } from "../tensor/index.js";
 import { keyOf } from "./radix-sort.js";
 import { nextPowerOf2 } from "./rows.js";
@@ -56,14 +56,15 @@ const bestInBlocks = kernel(
   "best_in_blocks",
 );
 
-/** The most elements that are sorted at last. */
-const SORTED = 8192;
+/** The most elements that are sorted at last; fewer where all threads wait for the few that sort. */
+const [SORTED, SORTED_TOGETHER] = [8192, 4096];
 
 /** Elements of a block, so that as many blocks are compared as elements sorted; 0 if there would be too many. */
-export function blockOf(n: number, k: number): number {
+export function blockOf(n: number, k: number, chip: Chip): number {
   const top = nextPowerOf2(k);
   const B = 2 ** Math.round(Math.log2(Math.sqrt(n / top)));
-  const most = SORTED / top;
+  const { programThreads = 1 } = chip.capabilities;
+  const most = (programThreads > 1 ? SORTED_TOGETHER : SORTED) / top;
   return Math.min(B, most, 256) < 16 ? 0 : Math.min(B, most, 256);
 }
 
@@ -82,7 +83,7 @@ export function topkRows(
   next: (best: Tensor, k: number) => [Tensor, Tensor],
 ): [Tensor, Tensor] {
   const { device, dtype } = x;
-  const B = blockOf(n, k);
+  const B = blockOf(n, k, x.chip);
   const blocks = Math.ceil(n / B);
   const key = keyOf(dtype);
   const values = empty([rows, k], { dtype, device });

@@ -25,6 +25,11 @@ export interface Capabilities {
   readonly threads: number;
   /** Threads that work on one program together. Default 1: loops over single elements are fast, and tiles no gain by themselves. */
   readonly programThreads?: number;
+  /**
+   * A program may wait for one that began before it: both go on, or the earlier one has ended. Set where sorting by digits is
+   * faster that way. Default false.
+   */
+  readonly programsWait?: boolean;
   /** Roughly how many elements one program should handle: small on GPUs, large on CPUs. */
   readonly elementsPerProgram: number;
   /** Block sizes [M, N, K] that suit `dot`. */

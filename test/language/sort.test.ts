@@ -39,6 +39,20 @@ const counts = kernel(
   },
 );
 
+/** Elements by their low bits. */
+const counting = kernel(
+  { x: ptr, y: ptr, from: ptr, counts: ptr, N: constexpr, BINS: constexpr },
+  ({ x, y, from, counts, N, BINS }, tl) => {
+    const [at, bin] = [tl.arange(0, N), tl.arange(0, BINS)];
+    const v = tl.load(x + at);
+    const [count, start, sorted, place] = tl.countingSort(tl.cast(v, tl.i32) & (BINS - 1), [v, at], BINS);
+    tl.store(y + at, sorted!);
+    tl.store(from + at, place!);
+    tl.store(counts + bin, count!);
+    tl.store(counts + BINS + bin, start!);
+  },
+);
+
 /** Keys with their places and a mask, along the middle of three axes. */
 const together = kernel(
   // biome-ignore format: one line per group
@@ -141,6 +155,31 @@ describe.each(chips)("on $name", ({ name, run }) => {
       }
     },
   );
+
+  it.each([
+    ["i32", 64, 4],
+    ["f32", 1024, 256],
+  ] as const)("orders %s, %i of them, by counting in %i bins", async (dtype, N, BINS) => {
+    const x = numbers(N, N).map((v) => Math.trunc(v * 8) + 0);
+    const got = await run(counting, {
+      x: [dtype, x],
+      y: room(N, dtype),
+      from: room(N, "i32"),
+      counts: room(2 * BINS, "i32"),
+      N,
+      BINS,
+    });
+    const key = (p: number): number => x[p]! & (BINS - 1);
+    const from = Array.from(x, (_, p) => p).sort((p, q) => key(p) - key(q) || p - q);
+    expect(got["from"]).toEqual(from);
+    expect(got["y"]).toEqual(from.map((p) => x[p]!));
+    const bins = Array.from({ length: BINS }, (_, d) => d);
+    const counts = bins.map((d) => from.filter((p) => key(p) === d).length);
+    expect(got["counts"]).toEqual([
+      ...counts,
+      ...bins.map((d) => counts.slice(0, d).reduce((a, b) => a + b, 0)),
+    ]);
+  });
 
   // Short lines are made by insertion, long ones by digits: both, and results shorter than the lines in both.
   it.each([

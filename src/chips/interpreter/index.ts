@@ -18,6 +18,7 @@ export function createInterpreter(): Chip {
       f64: true,
       i64: true,
       threads: 1,
+      programsWait: true,
       elementsPerProgram: 4096,
       dotBlock: [32, 32, 32],
       maxBufferBytes: 2 ** 32,

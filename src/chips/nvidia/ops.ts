@@ -108,6 +108,13 @@ const OTHERS: Readonly<Record<string, Print>> = {
   isExtra: (u, _s, d, _, head) => u.emit(`mov.pred ${d}, ${head.isExtra()};`),
   threadId: (u, _, d) => u.emit(`mov.u32 ${d}, %tid.x;`),
   exp2Approx: (u, s, d) => u.emit(`ex2.approx.ftz.f32 ${d}, ${inReg(u, s, 0, "f32")};`),
+  sigmoidApprox: (u, s, d) => {
+    const t = u.temp("f32");
+    u.emit(`mul.rn.f32 ${t}, ${inReg(u, s, 0, "f32")}, 0fBFB8AA3B;`);
+    u.emit(`ex2.approx.ftz.f32 ${t}, ${t};`);
+    u.emit(`add.rn.f32 ${t}, ${t}, 0f3F800000;`);
+    u.emit(`rcp.approx.ftz.f32 ${d}, ${t};`);
+  },
   f16ToF32: half(0),
   lowF16: half(0),
   highF16: half(1),
@@ -129,6 +136,7 @@ const OTHERS: Readonly<Record<string, Print>> = {
   subPairBf16: (u, s, d) => printSubPair(u, s, d, "bf16x2", 0xbf80bf80),
   andXor: (u, s, d) =>
     u.emit(`lop3.b32 ${d}, ${s.args.map((a) => u.operand(a, "i32")).join(", ")}, ${(0xf0 & 0xcc) ^ 0xaa};`),
+  popCount: (u, s, d) => u.emit(`popc.b32 ${d}, ${inReg(u, s, 0, "i32")};`),
   halvesOf: (u, s, d) => {
     const bytes = [0x10, 0x32][s.index! & 1]! | ([0x54, 0x76][s.index! >> 1]! << 8);
     u.emit(`prmt.b32 ${d}, ${inReg(u, s, 0, "i32")}, ${inReg(u, s, 1, "i32")}, ${bytes};`);

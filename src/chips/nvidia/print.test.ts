@@ -168,6 +168,9 @@ function everyOperation(capability: number): Stmt[] {
       : []),
     ["andXor", "i32", [value.i32, 0xf000f, value.i32]],
     ["halvesOf", "i32", [value.i32, 7], 2],
+    ["popCount", "i32", [value.i32]],
+    ["exp2Approx", "f32", [value.f32]],
+    ["sigmoidApprox", "f32", [value.f32]],
     ["programId", "i32", [], 1],
     ["programId", "i32", [], 0],
     ["numPrograms", "i32", [], 0],
@@ -207,6 +210,9 @@ function everyStatement(capability: number): Stmt[] {
     ...(["xor", "up", "down", "index"] as const).map(
       (how): Stmt => ({ s: "shuffle", how, dst: f, value: f, by: 3 }),
     ),
+    { s: "match", dst: i, value: i, bits: 8, lanes: 32 },
+    // Reads, without changing anything.
+    { s: "atomic", op: "or", dst: i, kind: "i32", value: 0, order: "relaxed", mem: { param: 0 }, at: i },
   ];
   for (const kind of ["i32", "i64", "f32", "f64"] as const)
     for (const name of ["add", "max", "min", "and", "or", "xor", "xchg", "cas"] as const) {

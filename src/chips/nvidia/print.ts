@@ -10,6 +10,7 @@ import {
   printCopyAsync,
   printLoad,
   printLoadMatrix,
+  printMatch,
   printShuffle,
   printStore,
 } from "./memory-ops.js";
@@ -17,7 +18,7 @@ import { gridRegister, type Head, printOp } from "./ops.js";
 import { PtxUnit } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 6;
+export const PRINTER_VERSION = 7;
 
 /** The name of every kernel's entry point. */
 export const ENTRY = "kernel";
@@ -197,13 +198,16 @@ class Printer implements Head, Bases {
         printAtomic(u, this, s);
         break;
       case "barrier":
-        if (s.global) u.emit("membar.gl;");
+        // A barrier also orders what its threads did in buffers, among themselves.
         if (s.scope === "subgroup") u.emit("bar.warp.sync -1;");
         else if (s.scope === "group" && form.extraThreads) u.emit(`bar.sync 1, ${form.threads};`);
         else u.emit("bar.sync 0;");
         break;
       case "shuffle":
         printShuffle(u, s);
+        break;
+      case "match":
+        printMatch(u, s);
         break;
       case "copyAsync":
         printCopyAsync(u, this, s);

@@ -25,6 +25,7 @@ export function shapeOf(device: ShapeFacts): SimtShape {
       if (kind === "f32" || kind === "f64") return op === "add" || op === "xchg";
       return kind === "u16" && op === "cas";
     },
+    matchLanes: true,
     asyncCopy: capability >= 80,
     halfPairs: capability >= 80,
     // Instructions of this one generation are in the text (print.ts).

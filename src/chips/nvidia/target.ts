@@ -14,7 +14,7 @@ import { ENTRY, PRINTER_VERSION, printPtx } from "./print.js";
 import { shapeOf } from "./shape.js";
 
 /** What the printer has instructions for. */
-export const NATIVE_MATH: readonly string[] = ["exp2Approx"];
+export const NATIVE_MATH: readonly string[] = ["exp2Approx", "sigmoidApprox"];
 
 export class NvidiaTarget implements Target {
   readonly name = "nvidia";

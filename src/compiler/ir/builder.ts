@@ -9,6 +9,8 @@ import type { TileType } from "./type.js";
 export class Builder {
   /** Where the next ops come from. */
   loc: Loc | undefined;
+  /** What is built is rounded to 16 bits or fewer: functions that have a faster form that exact may take it. */
+  rounds = false;
   constructor(public block: Block) {}
 
   /** Appends an op to the current block. Throws IrTypeError when the operands do not fit. */

@@ -1,6 +1,7 @@
 // The passes over the tile IR.
 export * from "./cse.js";
 export * from "./dce.js";
+export * from "./expand-counting-sorts.js";
 export * from "./expand-math.js";
 export * from "./fold-control.js";
 export * from "./licm.js";

@@ -166,6 +166,7 @@ describe("simplify", () => {
       "log2",
       "pow",
       "rsqrt",
+      "sigmoidApprox",
       "sin",
       "tan",
       "tanh",

@@ -6,6 +6,7 @@ import {
   buffer,
   type DType,
   Func,
+  isNarrowFloat,
   scalar,
   type Type,
   type Value,
@@ -15,7 +16,7 @@ import type { ScalarFunction } from "../../compiler/lang/index.js";
 import type { KernelSource, ParamSpec, Specialization } from "../../compiler/source.js";
 
 /** Part of every content key: raise it when the same variant builds other IR. */
-const VERSION = 3;
+const VERSION = 4;
 
 /**
  * How a launch walks its operands.
@@ -176,7 +177,10 @@ export class PointwiseSource implements KernelSource {
       const v = number === null ? b.value("load", [arg, offsets[tensor++]!, mask]) : arg;
       return b.cast(v, compute);
     });
+    const outs = this.names.outputs.map((name) => args.get(name)!.type.dtype);
+    b.rounds = outs.every(isNarrowFloat) && values.every((v) => v.type.dtype === "f32");
     const results = fn.lower(b, values, func.sources);
+    b.rounds = false;
     if (results.length !== this.variant.outputs)
       throw new Error(
         `pointwise ${this.name} returns ${results.length} values, but declares ${this.variant.outputs} outputs`,

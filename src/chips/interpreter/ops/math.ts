@@ -43,6 +43,9 @@ const unary: Record<string, Unary> = {
   exp2Approx: (o, a, n) => {
     for (let i = 0; i < n; i++) o[i] = 2 ** a[i]!;
   },
+  sigmoidApprox: (o, a, n) => {
+    for (let i = 0; i < n; i++) o[i] = 1 / (1 + Math.exp(-a[i]!));
+  },
   expm1: (o, a, n) => {
     for (let i = 0; i < n; i++) o[i] = Math.expm1(a[i]!);
   },

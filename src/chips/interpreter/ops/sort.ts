@@ -42,3 +42,27 @@ interpret("sort", (op, e) => {
         for (let i = 0; i < limit; i++) result[to + i * inner] = source[from + order[i]! * inner]!;
     });
 });
+
+interpret("countingSort", (op, e) => {
+  const [counts, starts] = op.results.map((v) => e.array(v)) as [Elements, Elements];
+  const keys = e.array(op.operands[0]!);
+  const pairs = op.operands
+    .slice(1)
+    .map((v, i): [Elements, Elements] => [e.array(v), e.array(op.results[i + 2]!)]);
+  const bins = op.attrs["bins"] as number;
+  const next = new Int32Array(bins);
+  return () => {
+    next.fill(0);
+    for (const k of keys) next[Number(k)]!++;
+    for (let d = 0, sum = 0; d < bins; d++) {
+      counts[d] = next[d]!;
+      starts[d] = sum;
+      sum += next[d]!;
+    }
+    next.set(starts as Int32Array);
+    keys.forEach((k: number | bigint, i: number) => {
+      const to = next[Number(k)]!++;
+      for (const [source, result] of pairs) result[to] = source[i]!;
+    });
+  };
+});

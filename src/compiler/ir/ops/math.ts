@@ -28,7 +28,7 @@ const float = (opcode: string, arity: number, exact?: (x: number) => number) =>
 export const EXACT_MATH = ["sqrt", "floor", "ceil", "trunc", "round"] as const;
 /** Expanded by `passes/expand-math`. */
 export const EXPANDED_UNARY = [
-  "rsqrt", "exp", "exp2", "exp2Approx", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "tanh", "erf",
+  "rsqrt", "exp", "exp2", "exp2Approx", "sigmoidApprox", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "tanh", "erf",
 ] as const; // biome-ignore format: one line reads better
 export const EXPANDED_BINARY = ["pow"] as const;
 

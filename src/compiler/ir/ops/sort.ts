@@ -33,3 +33,27 @@ defineOp({
     });
   },
 });
+
+/**
+ * `countingSort {bins}(keys, ...values)`: of i32 keys `[N]`, all from 0 to `bins - 1`, how often each occurs (i32 `[bins]`), how many
+ * are smaller than each (i32 `[bins]`), and the values in the order of their keys, those of equal keys in their own.
+ */
+defineOp({
+  opcode: "countingSort",
+  pure: true,
+  arity: [1, 16],
+  infer: (o, a) => {
+    const keys = asTile(o, 0, "countingSort");
+    const bins = a["bins"] as number;
+    if (keys.dtype !== "i32" || keys.shape.length !== 1)
+      throw new IrTypeError(`the keys of countingSort are i32 [N], not ${showType(keys)}`);
+    if (!(Number.isInteger(bins) && bins >= 1)) throw new IrTypeError(`countingSort has ${bins} bins`);
+    const values = o.slice(1).map((_: Type, i) => {
+      const t = asTile(o, i + 1, "countingSort");
+      if (!sameShape(t.shape, keys.shape))
+        throw new IrTypeError(`the operands of countingSort differ: ${showType(keys)} and ${showType(t)}`);
+      return t;
+    });
+    return [tile("i32", [bins]), tile("i32", [bins]), ...values];
+  },
+});

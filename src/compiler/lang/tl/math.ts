@@ -134,6 +134,7 @@ export const math = {
   /** 1 / (1 + exp(-x)). Floats. */
   sigmoid: fn<Unary>("x", (cx, [v]) => {
     const x = floatArg(cx, v, "tl.sigmoid");
+    if (cx.b.rounds) return cx.b.value("sigmoidApprox", [x]);
     const one = literalAs(cx, 1, typeOf(x).dtype, typeOf(x).shape);
     const e = cx.b.value("exp", [cx.b.value("neg", [x])]);
     return cx.b.value("div", [one, cx.b.value("add", [one, e])]);

@@ -109,6 +109,29 @@ export const orders = {
     return fromKeys(cx, v, d);
   }),
   /**
+   * Orders tiles `[N]` by integer keys `[N]`, all of which must be from 0 to `bins - 1` (a power of two known at compile time); equal
+   * keys keep their order. Gives a list: how often each key occurs, how many keys are smaller than each (both i32 `[bins]`), then
+   * the tiles in their order.
+   * @example const [counts, starts, sorted] = tl.countingSort(words & 255, [words], 256);
+   */
+  countingSort: fn<(keys: number, values: readonly number[], bins: number) => readonly number[]>(
+    "keys, values, bins",
+    (cx, [keys, values, bins]) => {
+      const what = "tl.countingSort";
+      const k = tileArg(cx, keys, `the keys of ${what}`);
+      const shape = shapeOf(k);
+      if (shape.length !== 1 || !isInt(typeOf(k).dtype))
+        cx.fail(`the keys of ${what} are a tile [N] of integers, not ${describe(k)}`);
+      if (values === undefined || !isList(values)) return cx.fail(`${what} takes a list of tiles`);
+      const tiles = values.map((v) => tileArg(cx, v, `an operand of ${what}`));
+      for (const v of tiles)
+        if (String(shapeOf(v)) !== String(shape))
+          cx.fail(`the operands of ${what} have one shape, not ${describe(k)} and ${describe(v)}`);
+      const count = dimension(cx, bins, `the bins of ${what}`);
+      return [...cx.b.create("countingSort", [cx.b.cast(k, "i32"), ...tiles], { bins: count }).results];
+    },
+  ),
+  /**
    * How often each of 0, 1, … `bins - 1` occurs among the integers of a tile `[N]`: i32 `[bins]`. Other values, and
    * those where the mask is false, count nowhere.
    */

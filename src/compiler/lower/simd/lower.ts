@@ -3,6 +3,7 @@
 import { type Block, type Func, type Op, opDef, type Value, walk } from "../../ir/index.js";
 import { cloneFunc } from "../../ir/clone.js";
 import { dropHints } from "../../passes/drop-hints.js";
+import { expandCountingSorts } from "../../passes/expand-counting-sorts.js";
 import type { Streamed } from "./ahead.js";
 import { widenAddresses } from "./addresses.js";
 import { assignCells, type Move } from "./cells.js";
@@ -195,6 +196,7 @@ export function lowerSimd(original: Func, shape: VectorShape): Form {
     if (op.opcode === "assert" || op.opcode === "print") op.erase();
   });
   dropHints(func);
+  expandCountingSorts(func);
   scalarizeInduction(func);
   const unit = new Unit(func, shape);
   const { e } = unit;

@@ -39,13 +39,22 @@ export function emitAtomic(unit: Unit, op: Op): void {
   const values = unit.get(rest[cas ? 1 : 0]!, l);
   const expected = cas ? unit.get(rest[0]!, l) : undefined;
   const masks = !cas && rest[1] ? unit.get(rest[1], l) : undefined;
-  const owner = isOwner(e, l);
+  // What changes nothing is a reading: every thread may do it for itself.
+  const reads = readsOnly(op);
+  const owner = reads ? 1 : isOwner(e, l);
   const old = offsets.map((at, r): Operand => {
     const mask = e.op("and", "mask", 1, [masks?.[r] ?? 1, owner]);
     return one(unit, what, placeOf(unit, buffer, offset, at), values[r]!, expected?.[r], mask);
   });
   if (!used) return;
-  unit.define(op.result, l, isReplicated(l) ? handOn(unit, dtype, l, old) : old);
+  unit.define(op.result, l, isReplicated(l) && !reads ? handOn(unit, dtype, l, old) : old);
+}
+
+/** An `or` with 0 that promises no order. */
+function readsOnly(op: Op): boolean {
+  const def = op.operands[2]?.def;
+  const zero = def && "opcode" in def && def.opcode === "const" && Number(def.attrs["value"]) === 0;
+  return zero === true && op.attrs["kind"] === "or" && op.attrs["order"] === "relaxed";
 }
 
 /** Gives every thread what its owner got. */

@@ -34,6 +34,9 @@ export function eachOperand(s: Stmt, fn: (o: Operand) => void): void {
       fn(s.value);
       fn(s.by);
       return;
+    case "match":
+      fn(s.value);
+      return;
     case "copyAsync":
       fn(s.to.at);
       fn(s.from.at);
@@ -85,6 +88,7 @@ export function results(s: Stmt): readonly Reg[] {
   switch (s.s) {
     case "op":
     case "shuffle":
+    case "match":
       return [s.dst];
     case "load":
     case "loadMatrix":
@@ -105,6 +109,7 @@ const isPure = (s: Stmt): boolean =>
   s.s === "op" ||
   s.s === "load" ||
   s.s === "shuffle" ||
+  s.s === "match" ||
   s.s === "loadMatrix" ||
   (s.s === "matrix" && !s.isAsync);
 

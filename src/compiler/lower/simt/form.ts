@@ -35,6 +35,8 @@ export type RegOp =
   | "threadId"
   /** (f32) -> f32: 2 to its power, to about 2^-22. Only on chips whose target says that it has it. */
   | "exp2Approx"
+  /** (f32) -> f32: 1 / (1 + exp(-x)), to about 2^-21, on the same condition. */
+  | "sigmoidApprox"
   /** -> mask: the thread is one of {@link Form.extraThreads}. */
   | "isExtra"
   /** (f32, f32) -> i32: both rounded (to nearest even) to a pair of halves. */
@@ -50,6 +52,8 @@ export type RegOp =
   | "subPairBf16"
   /** (i32, i32, i32) -> i32: `(a & b) ^ c`. */
   | "andXor"
+  /** (i32) -> i32: how many bits are set. */
+  | "popCount"
   /** (i32, i32) -> i32: a half of each, the first's low; bit 0 of `index` chooses which of the first, bit 1 which of the second. */
   | "halvesOf";
 
@@ -163,6 +167,17 @@ export type Stmt =
       readonly dst: Reg;
       readonly value: Operand;
       readonly by: Operand;
+    }
+  /**
+   * The lanes of the subgroup of `lanes` threads whose `value` has the same low `bits` bits, as the bits of `dst` (i32). All lanes
+   * take part. Only where {@link SimtShape.matchLanes} is set.
+   */
+  | {
+      readonly s: "match";
+      readonly dst: Reg;
+      readonly value: Operand;
+      readonly bits: number;
+      readonly lanes: number;
     }
   /** Buffer to shared memory without registers: `bytes` (4, 8 or 16, aligned). Where `mask` is false, zeros are written. */
   | {

@@ -85,6 +85,32 @@ describe("kernels", () => {
     }
   });
 
+  it.each([
+    [256, 2],
+    [256, 16],
+    [1024, 64],
+  ])("orders %d elements by counting them in %d bins", (N, BINS) => {
+    const order = kernel(
+      { x: ptr, y: ptr, z: ptr, counts: ptr, N: constexpr, BINS: constexpr },
+      ({ x, y, z, counts, N, BINS }, tl) => {
+        const [at, bin] = [tl.arange(0, N), tl.arange(0, BINS)];
+        const v = tl.load(x + at);
+        const [count, start, sorted, from] = tl.countingSort(v & (BINS - 1), [v, tl.cast(at, tl.i64)], BINS);
+        tl.store(y + at, sorted!);
+        tl.store(z + at, from!);
+        tl.store(counts + bin, count!);
+        tl.store(counts + BINS + bin, start!);
+        tl.store(counts + 2 * BINS + bin, tl.countingSort(tl.where(v > 0, BINS - 1, 0), [], BINS)[0]!);
+      },
+    );
+    expectSame(lowered(order, { x: "i32", y: "i32", z: "i64", counts: "i32", N, BINS }), [
+      ["i32", noise(N).map((v, i) => v * 37 + (i % 3))],
+      ["i32", zeros(N)],
+      ["i64", zeros(N).map(() => 0n)],
+      ["i32", zeros(3 * BINS)],
+    ]);
+  });
+
   it("sorts the columns of a matrix", () => {
     const sort = kernel({ x: ptr, y: ptr, B: constexpr }, ({ x, y, B }, tl) => {
       const at = tl.col(tl.arange(0, B)) * B + tl.row(tl.arange(0, B));

@@ -2,7 +2,7 @@
 
 import { cloneFunc } from "../../ir/clone.js";
 import { type Block, DTYPES, type Func, type Op, opDef, type Value, walk } from "../../ir/index.js";
-import { dropHints, widenF8Dots } from "../../passes/index.js";
+import { dropHints, expandCountingSorts, widenF8Dots } from "../../passes/index.js";
 import { CompileError } from "../../target.js";
 import { elementwise } from "../simd/elementwise.js";
 import type { FormParam, Operand, Reg } from "../simd/form.js";
@@ -24,6 +24,8 @@ import type { Production } from "./produce-plan.js";
 import { emitReduce } from "./reduce.js";
 import { emitScan } from "./scan.js";
 import { emitSort } from "./sort.js";
+import { emitCountingSort } from "./counting-sort.js";
+import { countsNatively } from "./counting-layout.js";
 import { emitGather } from "./gather.js";
 import { emitDot } from "./dot.js";
 import type { SimtShape } from "./shape.js";
@@ -71,6 +73,9 @@ export function emitOp(unit: Unit, op: Op): void {
     case "sort":
       emitSort(unit, op);
       return;
+    case "countingSort":
+      emitCountingSort(unit, op);
+      return;
     case "gather":
       emitGather(unit, op);
       return;
@@ -111,12 +116,14 @@ function cheap(unit: Unit, op: Op, l: Layout): readonly Operand[] {
     throw new CompileError(`${unit.func.name}: lower/simt has no code for ${op.opcode}`);
   const widened = op.opcode === "cast" ? widenBytes(unit, op, l) : undefined;
   if (widened) return widened;
-  if (op.opcode === "exp2Approx")
+  if (op.opcode === "exp2Approx" || op.opcode === "sigmoidApprox") {
+    const approx = op.opcode;
     return unit.get(op.operands[0]!, l).map((x) => {
       const r = isReg(x) ? x : e.reg("f32");
       if (!isReg(x)) e.assign(r as Reg, x);
-      return e.simt("exp2Approx", "f32", [r]);
+      return e.simt(approx, "f32", [r]);
     });
+  }
   const dtype = dtypeOf(op.operands[op.opcode === "select" ? 1 : 0]!);
   const what = { opcode: op.opcode, attrs: op.attrs, dtype, to: d };
   const args = op.operands.map((v) => unit.get(v, l));
@@ -168,7 +175,7 @@ function emitApart(unit: Unit, p: Production): number {
 }
 
 /** Changes whenever the form that is made of a function does. Part of the fingerprint of every chip that prints it. */
-export const LOWERING_VERSION = 6;
+export const LOWERING_VERSION = 7;
 
 /** Lowers an optimised function. Throws CompileError where a program does not fit the chip's shared memory. */
 export function lowerSimt(original: Func, shape: SimtShape): Form {
@@ -178,6 +185,7 @@ export function lowerSimt(original: Func, shape: SimtShape): Form {
   });
   scalarizeInduction(func);
   dropHints(func);
+  expandCountingSorts(func, (op) => countsNatively(op, shape));
   widenF8Dots(func);
   peelEdges(func);
   orientDots(func, shape);

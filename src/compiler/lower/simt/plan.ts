@@ -13,6 +13,7 @@ import {
   walk,
 } from "../../ir/index.js";
 import { type AxisInfo, analyzeAxes } from "../../passes/index.js";
+import { RANKED, rankLayout } from "./counting-layout.js";
 import { matrixFor, matrixLayout } from "./dot-matrix.js";
 import { type Direct, findDirect } from "./dot-direct.js";
 import { dotLayout } from "./dot-layout.js";
@@ -58,6 +59,8 @@ export class Plan {
   private readonly streams: ReadonlyMap<Op, Stream>;
   /** Small loads in layouts of their own: those that their uses want. */
   private readonly wanted = new Map<Op, Layout>();
+  /** Shapes of tiles that are sorted by counting: neighbours stand in neighbouring threads. */
+  private readonly counted = new Set<string>();
   private readonly homes = new Map<Value, Layout>();
   private readonly needs = new Map<Value, Layout[]>();
   /** Per shape and fastest dimension: neighbours per thread, and how many memory ops want that. */
@@ -91,6 +94,9 @@ export class Plan {
     const stream = shape.bulkStreams ? this.stream : undefined;
     const fed = stream?.chain ? { ...stream, ahead: true } : (stream ?? this.pipelines.values().next().value);
     this.production = fed && productionOf(fed, func, shape);
+    walk(func.body, (op) => {
+      if (op.opcode === "countingSort") this.wantInOrder(op);
+    });
     walk(func.body, (op) => {
       if (isMemory(op)) this.wish(op);
     });
@@ -131,6 +137,21 @@ export class Plan {
     if (this.wanted.size === 0) return;
     this.homes.clear();
     this.settle(this.func.body);
+  }
+
+  /** What is sorted by counting is loaded in the layout in which it is ranked. */
+  private wantInOrder(op: Op): void {
+    const l = rankLayout(shapeOf(op.operands[0]!), this.threads, this.shape.subgroup!);
+    const seen = new Set<Value>();
+    const visit = (v: Value): void => {
+      const from = definingOp(v);
+      if (!from || seen.has(v) || String(shapeOf(v)) !== String(l.shape)) return;
+      seen.add(v);
+      if (from.opcode === "load") this.wanted.set(from, l);
+      else if (opDef(from.opcode).elementwise) from.operands.forEach(visit);
+    };
+    op.operands.forEach(visit);
+    for (const v of [...op.operands, ...op.results]) this.counted.add(String(shapeOf(v)));
   }
 
   /** The layout in which a list is used beside a matrix that has one. */
@@ -214,7 +235,8 @@ export class Plan {
   private largestTile(): number {
     let most = 1;
     walk(this.func.body, (op) => {
-      if (!isMemory(op) && !["dot", "reduce", "scan", "sort", "gather"].includes(op.opcode)) return;
+      if (!isMemory(op) && !["dot", "reduce", "scan", "sort", "countingSort", "gather"].includes(op.opcode))
+        return;
       for (const v of [...op.operands, ...op.results])
         if (v.type.kind === "tile") most = Math.max(most, sizeOf(v));
     });
@@ -234,6 +256,8 @@ export class Plan {
       else sums = Math.max(sums, sizeOf(op.result));
     });
     if (most === 1) return 1;
+    const counted = this.mostCounted();
+    if (counted > 0) return Math.min(maxThreads, Math.max(counted / RANKED, subgroup!));
     // Subgroups own blocks of a product: 64 sums in a thread, 128 where the block is large.
     if (products > 0) {
       const each = products > 2 ** 14 ? 128 : 64;
@@ -243,9 +267,28 @@ export class Plan {
     if (sums >= LARGE_BLOCK)
       return Math.min(maxThreads, sums / (sums >= HUGE_BLOCK && staged.length > 0 ? 128 : 64));
     // Four elements in each thread, or up to 32 before the workgroup grows beyond what the chip prefers.
-    const few = Math.min(preferredThreads, most / 4);
+    const few = Math.min(subgroup && this.sorts() ? maxThreads : preferredThreads, most / 4);
     const wanted = Math.max(few, most / 32, Math.min(most, subgroup ?? 1), 1);
     return Math.min(maxThreads, 2 ** Math.ceil(Math.log2(wanted)));
+  }
+
+  /** A network compares in many steps, all of which the threads wait for. */
+  private sorts(): boolean {
+    let found = false;
+    walk(this.func.body, (op) => {
+      found ||= op.opcode === "sort";
+    });
+    return found;
+  }
+
+  /** The elements of the longest tile that is sorted by counting, or so many that every bin has a thread. */
+  private mostCounted(): number {
+    let n = 0;
+    walk(this.func.body, (op) => {
+      if (op.opcode === "countingSort")
+        n = Math.max(n, sizeOf(op.operands[0]!), RANKED * (op.attrs["bins"] as number));
+    });
+    return n;
   }
 
   /** The dimension along which the op's elements follow one another in memory. */
@@ -263,8 +306,8 @@ export class Plan {
     const shape = shapeOf(offset);
     if (numel(shape) === 1) return;
     const dim = this.fastestOf(op);
-    const atomic = op.opcode.startsWith("atomic");
-    const vector = atomic ? 1 : this.vectorOf(buffer, offset, dim);
+    const single = op.opcode.startsWith("atomic") || this.counted.has(String(shape));
+    const vector = single ? 1 : this.vectorOf(buffer, offset, dim);
     const key = `${shape}:${dim}`;
     const w = this.wishes.get(key);
     if (w) {
@@ -335,6 +378,9 @@ export class Plan {
       case "sort":
         for (const v of op.results) this.home(v, this.fallback(shapeOf(v)));
         return;
+      case "countingSort":
+        for (const v of op.results) this.home(v, blocked(shapeOf(v), [0], 1, this.threads));
+        return;
       case "gather":
         this.home(op.result, this.anchor(op.operands[1]!));
         return;
@@ -395,6 +441,8 @@ export class Plan {
         return [[op.operands[0]!, this.anchor(op.operands[0]!)]];
       case "sort":
         return all(op.operands, this.anchor(op.operands[0]!));
+      case "countingSort":
+        return all(op.operands, rankLayout(shapeOf(op.operands[0]!), this.threads, this.shape.subgroup!));
       case "gather":
         return [
           [op.operands[0]!, this.anchor(op.operands[0]!)],

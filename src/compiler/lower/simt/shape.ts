@@ -54,6 +54,8 @@ export interface SimtShape {
   readonly f64: boolean;
   /** Atomics that are one statement; the rest becomes a loop around `cas`. `cas` on i32 is always there. */
   atomics(op: AtomicOp, kind: MemKind): boolean;
+  /** `match` and `popCount`; subgroups have at most 32 threads. */
+  readonly matchLanes?: boolean;
   /** `copyAsync` and its groups. */
   readonly asyncCopy?: boolean;
   /** Arithmetic on pairs of halves, and products of subgroups whose operands are loaded as fragments. */

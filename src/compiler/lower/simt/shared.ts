@@ -3,18 +3,20 @@
 // Scratch for conversions and reductions is one area, reused by each; a barrier stands between the reads of one use and the
 // writes of the next. Buffers need one where elements that a thread accesses may have been accessed by another before.
 
-import { DTYPES, type DType, isNarrowFloat, type Op, type Value } from "../../ir/index.js";
+import { DTYPES, type DType, isNarrowFloat, numel, type Op, type Value } from "../../ir/index.js";
 import { walk, opDef, type Block } from "../../ir/index.js";
 import type { SimtEmitter } from "./emit.js";
 import type { MemKind, Operand, Reg, RegKind } from "./form.js";
 import { type Layout, sameLayout, isReplicated } from "./layout.js";
 import { fromNarrowBits, toNarrowBits } from "../simd/narrow.js";
-import { memKind, regKind } from "../simd/kinds.js";
+import { dtypeOf, memKind, regKind } from "../simd/kinds.js";
 
 interface Access {
   readonly buffer: Value;
   readonly offset: Value;
   readonly writes: boolean;
+  /** An atomic operation that promises no order. */
+  readonly relaxed: boolean;
   readonly layout: Layout;
 }
 
@@ -84,7 +86,7 @@ export class Shared {
 
   /** All threads arrive; what they wrote is seen. */
   barrier(): void {
-    const global = this.pending.some((a) => a.writes);
+    const global = this.pending.some((a) => a.writes && !a.relaxed);
     if (this.threads > 1) this.e.push({ s: "barrier", scope: "group", ...(global ? { global } : {}) });
     this.dirty = false;
     this.pending = [];
@@ -142,17 +144,23 @@ export class Shared {
 
   private accessOf(op: Op): Access {
     const [buffer, offset] = op.operands as [Value, Value];
-    return { buffer, offset, writes: opDef(op.opcode).memory !== "read", layout: this.layoutOf(op) };
+    const relaxed = op.attrs["order"] === "relaxed";
+    return { buffer, offset, relaxed, writes: opDef(op.opcode).memory !== "read", layout: this.layoutOf(op) };
   }
 }
 
 /** Whether a thread may access what another one accessed. Different parameters meet only element by element. */
 function conflicts(before: Access, now: Access): boolean {
-  if (!before.writes && !now.writes) return false;
+  if ((!before.writes && !now.writes) || (before.relaxed && now.relaxed)) return false;
   const sameThread = sameLayout(before.layout, now.layout) && !isReplicated(now.layout);
-  if (before.buffer !== now.buffer) return !before.writes && !sameThread;
+  if (before.buffer !== now.buffer) return !before.writes && !sameThread && mayMeet(before, now);
   return !(sameThread && before.offset === now.offset);
 }
+
+/** Where two parameters are the same memory, tiles are the same elements of it in the same order, or have none in common. */
+const mayMeet = (a: Access, b: Access): boolean =>
+  numel(a.layout.shape) === numel(b.layout.shape) &&
+  sharedBytes(dtypeOf(a.buffer)) === sharedBytes(dtypeOf(b.buffer));
 
 /** How elements of a dtype stand in shared memory: no precision is lost. */
 export const sharedKind = (d: DType): MemKind => memKind(d);

@@ -52,6 +52,9 @@ export function showForm(form: Form): string {
       case "shuffle":
         lines.push(`${pad}${typed(s.dst)} = shuffle.${s.how} ${show(s.value)}, ${show(s.by)}`);
         return;
+      case "match":
+        lines.push(`${pad}${typed(s.dst)} = match.${s.bits} ${show(s.value)}`);
+        return;
       case "copyAsync":
         lines.push(`${pad}copyAsync.${s.bytes} ${place(s.to)} = ${place(s.from)}${where(s.mask)}`);
         return;

@@ -79,6 +79,10 @@ export function verifyForm(form: Form, shape: SimtShape): void {
         read(s, s.by, "i32");
         if (s.dst.type.kind !== "i32" && s.dst.type.kind !== "f32") fail(s, `of ${s.dst.type.kind}`);
         return;
+      case "match":
+        if (!shape.matchLanes || shape.subgroup !== s.lanes) fail(s, "the chip has none");
+        read(s, s.value, "i32");
+        return;
       case "bulkBarrier":
       case "bulkArrive":
       case "bulkExpect":

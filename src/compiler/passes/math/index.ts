@@ -5,7 +5,7 @@ import type { Value } from "../../ir/ir.js";
 import { exp, exp2, exp2Approx, expm1 } from "./exp.js";
 import { log, log10, log1p, log2 } from "./log.js";
 import { pow, rsqrt } from "./pow.js";
-import { erf, tanh } from "./sigmoidal.js";
+import { erf, sigmoid, tanh } from "./sigmoidal.js";
 import { cos, sin, tan } from "./trig.js";
 
 /** Emits the function's arithmetic at the builder; operands are f32 or f64 of one shape. */
@@ -17,6 +17,7 @@ export const EXPANSIONS: Readonly<Record<string, Expansion>> = {
   exp2,
   // A chip that computes it itself keeps the op.
   exp2Approx,
+  sigmoidApprox: sigmoid,
   expm1,
   log,
   log2,

@@ -1,4 +1,4 @@
-// tanh and erf: odd functions that end at -1 and 1.
+// tanh and erf, odd functions that end at -1 and 1, and what tanh is made into with other ends.
 
 import type { Builder } from "../../ir/builder.js";
 import type { Value } from "../../ir/ir.js";
@@ -20,6 +20,12 @@ export function tanh(b: Builder, x: Value): Value {
   const small = k.mul(x, k.poly(z, [1, ...COEFFICIENTS.f32.TANH]));
   const large = k.sub(1, k.div(2, k.add(exp(b, k.add(a, a)), 1)));
   return k.select(k.cmp(a, "lt", 0.625), small, k.withSign(large, x));
+}
+
+/** 1 / (1 + exp(-x)), as `tl.sigmoid` writes it. */
+export function sigmoid(b: Builder, x: Value): Value {
+  const k = new Kit(b, x);
+  return k.div(1, k.add(exp(b, k.neg(x)), 1));
 }
 
 /** The error function. f32: at most 2 ULP, f64: at most 3 ULP. */

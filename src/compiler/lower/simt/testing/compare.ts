@@ -24,7 +24,13 @@ const plain: SimtShape = {
 
 export const SHAPES: Readonly<Record<string, SimtShape>> = {
   plain,
-  subgroups: { ...plain, subgroup: 8, bankBytes: 128, atomics: (op, kind) => kind !== "f64" || op === "add" },
+  subgroups: {
+    ...plain,
+    subgroup: 8,
+    bankBytes: 128,
+    matchLanes: true,
+    atomics: (op, kind) => kind !== "f64" || op === "add",
+  },
 };
 
 /** Throws with the first difference and the form's text. */

@@ -154,6 +154,15 @@ class Group {
     return unit.operands === "f16" ? f16FromBits(bits) : float(bits << 16);
   }
 
+  /** The lanes of thread `t`'s subgroup that gave the same low bits. */
+  match(t: number, bits: number, lanes: number): number {
+    const [first, own] = [t - (t % lanes), Number(this.lanes[t])];
+    let mask = 0;
+    for (let l = 0; l < lanes; l++)
+      if (((Number(this.lanes[first + l]) ^ own) & (2 ** bits - 1)) === 0) mask |= 1 << l;
+    return mask;
+  }
+
   /** What lane `t % 32` gets of 8x8 matrices whose rows stand where the lanes of the subgroup say. */
   loadMatrix(count: number, transpose: boolean, t: number): number[] {
     const [base, lane] = [t - (t % 32), t % 32];
@@ -232,6 +241,10 @@ class Group {
         return float(x & 0xffff0000);
       case "exp2Approx":
         return Math.fround(2 ** x);
+      case "sigmoidApprox":
+        return Math.fround(1 / (1 + Math.exp(-x)));
+      case "popCount":
+        return (x >>> 0).toString(2).replaceAll("0", "").length;
       case "subPairF16":
       case "subPairBf16": {
         const y = Number(args[1]);
@@ -382,6 +395,11 @@ function source(form: Form, matrices: readonly MatrixShape[]): string {
         out.push(`H.lanes[T]=${show(s.value)};yield 1;${name(s.dst)}=H.lanes[${to}${show(s.by)}];yield 1;`);
         return;
       }
+      case "match":
+        out.push(
+          `H.lanes[T]=${show(s.value)};yield 1;${name(s.dst)}=H.match(T,${s.bits},${s.lanes});yield 1;`,
+        );
+        return;
       case "copyAsync": {
         const [to, from] = [place(s.to), place(s.from)];
         const live = s.mask === undefined ? "1" : show(s.mask);
