@@ -106,6 +106,7 @@ function move(storage: Storage, to: Scope | null): void {
 /** Takes a storage out of all scopes: only its own `dispose` frees it (parameters, optimizer state, caches). */
 export const keep = (storage: Storage): void => {
   recorder?.refuse();
+  storage.kept = true;
   move(storage, null);
 };
 

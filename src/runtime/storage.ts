@@ -7,6 +7,7 @@ import { forgetLarge, type LargeAllocation, largeFrom, noteLarge } from "./large
 import { Pool, poolOf } from "./pool.js";
 import { recorder } from "./recording.js";
 import { currentScope, type Scope } from "./scope.js";
+import { noteTaken } from "./trail.js";
 import { checkWatermark } from "./watermark.js";
 
 export class Storage {
@@ -14,6 +15,9 @@ export class Storage {
   private readonly pool: Pool | null;
   /** The scope that will free this, or `null`: only `dispose` does. Managed by `scope.ts`. */
   owner: Scope | null = null;
+
+  /** It outlives the work that made it (`keep`). */
+  kept = false;
 
   /** What an error of missing memory says of it; large ones only. */
   note: LargeAllocation | undefined;
@@ -83,6 +87,7 @@ export function allocate(chip: Chip, bytes: number, sparse = false): Storage {
   if (scope === null) checkWatermark(chip, pool, bytes);
   const storage = new Storage(chip, bytes, pool, sparse);
   if (scope !== null) scope.own(storage);
+  noteTaken(storage);
   if (recorder !== null) recorder.allocated(storage);
   if (bytes >= largeFrom(chip)) storage.note = noteLarge(chip, bytes);
   if (trackingAllocations()) recordAllocation(storage);

@@ -2,6 +2,7 @@
 // choice among implementations. With nothing active and no gradients wanted the way is direct.
 
 import { recorder } from "../runtime/recording.js";
+import { beginCall, endCall, leaveCall, tookSince } from "../runtime/trail.js";
 import { isGradEnabled, isInferenceMode } from "./grad-mode.js";
 import type { Implementation, OperatorInfo } from "./operator.js";
 import { OperatorLog } from "./operator-log.js";
@@ -39,7 +40,15 @@ function differentiable(op: OperatorInfo, args: unknown[]): unknown {
  */
 export function implementation(op: OperatorInfo, args: unknown[], tracked: boolean): unknown {
   if (op.writes.length > 0) checkMode(op, args);
-  const result = policy === null && disabled.size === 0 ? unrestricted(op, args) : chosen(op, args);
+  const from = beginCall();
+  let result: unknown;
+  try {
+    result = policy === null && disabled.size === 0 ? unrestricted(op, args) : chosen(op, args);
+  } catch (e) {
+    leaveCall();
+    throw e;
+  }
+  result = settle(op, args, result, from);
   if (op.viewOf >= 0 && !isInferenceMode()) markViews(op, args, result, tracked);
   if (op.writes.length > 0) {
     for (const i of op.writes) {
@@ -50,6 +59,36 @@ export function implementation(op: OperatorInfo, args: unknown[], tracked: boole
   }
   return result;
 }
+
+/**
+ * Frees the memory that a call took on its way and nobody can reach any more, and gives the result; where that is a view of such
+ * memory, it becomes the owner, so that its `dispose` frees it.
+ */
+function settle(op: OperatorInfo, args: readonly unknown[], result: unknown, from: number): unknown {
+  // Who intercepts operators has seen those inside, and may hold their tensors; what waits is not through. Of recorded
+  // operators inside lives as long as the result what they saved.
+  const recorded = (): boolean => hasHistory(result) || op.writes.some((i) => hasHistory(args[i]));
+  if (stack.length > 0 || result instanceof Promise || (op.gradient === "composite" && recorded()))
+    leaveCall();
+  else if (result instanceof Tensor) {
+    const { storage } = result;
+    const view = !result.ownsStorage && tookSince(from, storage);
+    endCall(from, storage);
+    if (view) return new Tensor({ storage, shape: result.shape, strides: result.strides, offset: result.offset, dtype: result.dtype }); // biome-ignore format: one line
+  } else if (!Array.isArray(result)) {
+    if (typeof result === "object" && result !== null) leaveCall();
+    else endCall(from, NONE);
+  } else if (result.every((t) => t instanceof Tensor || typeof t !== "object")) {
+    const storages = result.filter((t) => t instanceof Tensor).map((t) => t.storage);
+    endCall(from, storages);
+  } else leaveCall();
+  return result;
+}
+
+const NONE: readonly never[] = [];
+
+const hasHistory = (v: unknown): boolean =>
+  v instanceof Tensor ? v.gradNode !== null : Array.isArray(v) && v.some(hasHistory);
 
 /** Runs a call that nothing restricts or watches: by a vendor's implementation that takes it, else by the operator's own. */
 function unrestricted(op: OperatorInfo, args: unknown[]): unknown {
