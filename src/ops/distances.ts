@@ -9,14 +9,13 @@ import {
   type Operator,
   operator,
   showShape,
-  tensor,
   type Tensor,
 } from "../tensor/index.js";
 import { sub } from "./binary.js";
 import { toCopy } from "./cast.js";
-import { indexSelect } from "./gather.js";
 import { narrowed, widened } from "./loss-reduction.js";
 import { norm } from "./norm.js";
+import { pairDistances, upperPairs } from "./pair-distances.js";
 import { pointwise } from "./pointwise.js";
 import { randn } from "./random.js";
 import { sum } from "./reduce.js";
@@ -98,7 +97,12 @@ export const cdist: Operator<(x1: Tensor, x2: Tensor, p?: number, computeMode?: 
           `cdist: no rows of one length in ${showShape(x1.shape)} and ${showShape(x2.shape)}`,
         );
       if (!(p >= 0)) throw new RangeError(`cdist: p is 0 or more, not ${p}`);
-      return norm(sub(x1.unsqueeze(-2), x2.unsqueeze(-3)), p, [-1]);
+      const batch = broadcastShapes(x1.shape.slice(0, -2), x2.shape.slice(0, -2));
+      const flat = (t: Tensor): Tensor => {
+        const rows = t.shape.slice(-2);
+        return t.expand([...batch, ...rows]).reshape([batch.reduce((n, d) => n * d, 1), ...rows]);
+      };
+      return pairDistances(flat(x1), flat(x2), p).view([...batch, x1.shape.at(-2)!, x2.shape.at(-2)!]);
     },
     derivative: "composite",
     opinfo: ["cdist"],
@@ -113,19 +117,11 @@ export const pdist: Operator<(self: Tensor, p?: number) => Tensor> = operator({
   run: (self: Tensor, p: number) => {
     if (self.ndim !== 2) throw new RangeError(`pdist takes a matrix, not ${showShape(self.shape)}`);
     const n = self.shape[0]!;
-    const [first, second]: [number[], number[]] = [[], []];
-    for (let i = 0; i < n; i++)
-      for (let j = i + 1; j < n; j++) {
-        first.push(i);
-        second.push(j);
-      }
-    const rows = (list: number[]): Tensor =>
-      indexSelect(self, 0, tensor(list, { shape: [list.length], dtype: "i64", device: self.device }));
-    return norm(sub(rows(first), rows(second)), p, [-1]);
+    const rows = self.unsqueeze(0);
+    return upperPairs(pairDistances(rows, rows, p).view([n, n]));
   },
   derivative: "composite",
   opinfo: ["nn.functional.pdist"],
-  // All differences stand in memory at once: rows by rows by columns.
   benchmarks: () => [[randn([512, 64])]],
   stage: "stable",
   summary: "p-norms of the differences of all pairs of rows of one matrix",

@@ -12,7 +12,8 @@ import {
 } from "../tensor/index.js";
 import { amax, amin } from "./extreme.js";
 import { pointwise } from "./pointwise.js";
-import { countNonzero, type Dims, reducedShape, sum, unreduce } from "./reduce.js";
+import { countNonzero, type Dims, reduceDims, reducedShape, sum, unreduce } from "./reduce.js";
+import { computeDtype } from "./rows.js";
 
 declare module "../tensor/tensor.js" {
   interface Tensor {
@@ -20,8 +21,6 @@ declare module "../tensor/tensor.js" {
   }
 }
 
-const magnitude = pointwise((tl, x) => tl.abs(x), { name: "magnitude" });
-const square = pointwise((_tl, x) => x * x, { name: "square_of" });
 const root = pointwise((tl, x) => tl.sqrt(x), { name: "root_of" });
 const power = pointwise((tl, x, p) => tl.pow(tl.abs(x), p), { name: "power_of" });
 const powerOf = pointwise((tl, x, p) => tl.pow(x, p), { name: "root_p_of" });
@@ -53,6 +52,24 @@ const cast = (t: Tensor, dtype: DType): Tensor =>
 
 type P = number;
 
+/** The gradient of {@link norm} at `x`, whose norm is `y`, made of operators; null where there is none. */
+export function normGradient(
+  grad: Tensor,
+  x: Tensor,
+  y: Tensor,
+  p: number,
+  dim: readonly number[] | null,
+  keepdim: boolean,
+): Tensor | null {
+  if (p === 0) return null;
+  const wide = (t: Tensor) => unreduce(t, x.shape, dim, keepdim);
+  if (p === 2) return share2(wide(grad), x, wide(y));
+  if (Number.isFinite(p)) return share(wide(grad), x, wide(y), p);
+  const mine = own(x, wide(y));
+  const count = sum(mine, x.ndim === 0 ? null : normalizeDims(dim, x.ndim), true);
+  return shareOwn(wide(grad), x, mine, count.expand([...x.shape]));
+}
+
 /**
  * The p-norm over dimensions (default: all, p = 2): `sum(|x|^p)^(1/p)`; the largest or smallest magnitude for an
  * infinite p, the number of elements that are not 0 for 0. Half types are computed in f32. PyTorch: `torch.norm`
@@ -70,34 +87,30 @@ export const norm: Operator<
   schema: "norm.ScalarOpt_dim(Tensor self, Scalar? p=None, int[1]? dim=None, bool keepdim=False) -> Tensor",
   run: (self: Tensor, p: P | null, dim: Dims, keepdim: boolean) => {
     if (!isFloatDType(self.dtype)) throw new TypeError(`norm: needs floats, not ${self.dtype}`);
-    const x = self.dtype === "f64" ? self : cast(self, "f32");
+    const T = computeDtype(self.dtype);
+    const wide = (): Tensor => cast(self, T);
     const q = Number(p ?? 2);
-    const dims = x.ndim === 0 ? null : normalizeDims(typeof dim === "number" ? [dim] : dim, x.ndim);
-    const list = dims ?? [];
+    const dims = self.ndim === 0 ? [] : normalizeDims(typeof dim === "number" ? [dim] : dim, self.ndim);
+    const reduce = (kind: "sum" | "max" | "min", before: "square" | "abs"): Tensor =>
+      reduceDims(self, dims, keepdim, { kind, before, compute: T, out: T });
+    // Nothing has no largest element: the operators that say so are asked.
+    const none = self.numel === 0;
     let y: Tensor;
-    if (q === Number.POSITIVE_INFINITY) y = amax(magnitude(x), list, keepdim);
-    else if (q === Number.NEGATIVE_INFINITY) y = amin(magnitude(x), list, keepdim);
+    if (q === Number.POSITIVE_INFINITY) y = none ? amax(wide(), dims, keepdim) : reduce("max", "abs");
+    else if (q === Number.NEGATIVE_INFINITY) y = none ? amin(wide(), dims, keepdim) : reduce("min", "abs");
     else if (q === 0)
-      y = cast(countNonzero(x, dims), x.dtype).view(reducedShape(x.shape, list, keepdim && x.ndim > 0));
-    else if (q === 1) y = sum(magnitude(x), dims, keepdim);
-    else if (q === 2) y = root(sum(square(x), dims, keepdim));
-    else y = powerOf(sum(power(x, q), dims, keepdim), 1 / q);
+      y = cast(countNonzero(self, dims), T).view(reducedShape(self.shape, dims, keepdim && self.ndim > 0));
+    else if (q === 1) y = reduce("sum", "abs");
+    else if (q === 2) y = root(reduce("sum", "square"));
+    else y = powerOf(sum(power(wide(), q), dims, keepdim), 1 / q);
     return cast(y, self.dtype);
   },
   derivative: {
     save: (args, outputs) => [args[0] as Tensor, outputs[0]!],
     backward: (ctx, grad) => {
       const [x, y] = ctx.saved as [Tensor, Tensor];
-      const p = Number(ctx.args[1] ?? 2);
-      const dim = ctx.args[2] as readonly number[] | null;
-      const keepdim = ctx.args[3] as boolean;
-      if (p === 0) return [null];
-      const wide = (t: Tensor) => unreduce(t, x.shape, dim, keepdim);
-      if (p === 2) return [share2(wide(grad), x, wide(y))];
-      if (Number.isFinite(p)) return [share(wide(grad), x, wide(y), p)];
-      const mine = own(x, wide(y));
-      const count = sum(mine, x.ndim === 0 ? null : normalizeDims(dim, x.ndim), true);
-      return [shareOwn(wide(grad), x, mine, count.expand([...x.shape]))];
+      const [, p, dim, keepdim] = ctx.args as [unknown, P | null, readonly number[] | null, boolean];
+      return [normGradient(grad!, x, y, Number(p ?? 2), dim, keepdim)];
     },
   },
   opinfo: [

@@ -8,8 +8,8 @@ import { callOperator, empty, type Tensor } from "../tensor/index.js";
 
 /** Sums, products and extremes; `max` and `min` give NaN if an element is NaN. */
 export type ReduceKind = "sum" | "prod" | "max" | "min";
-/** What becomes of an element first: nothing, whether it is not 0, 0 for NaN. */
-export type Before = "none" | "nonzero" | "nan0";
+/** What becomes of an element first: nothing, whether it is not 0, 0 for NaN, its square, its magnitude. */
+export type Before = "none" | "nonzero" | "nan0" | "square" | "abs";
 
 // Both kernels reduce over `R0 x R1` elements for each of `K0 x K1` results. Programs along axis 1 (rows) or 2
 // (columns) of the grid take a part of the reduced elements each: `iLen x jLen` of them from part * (iStep, jStep).
@@ -65,6 +65,8 @@ const reduceRows = kernel(
         const raw = tl.load(base + (i * sr0 + (UNIT ? r : r * sr1)), mask, 0);
         let v = BEFORE === "nonzero" ? tl.cast(raw !== 0, T) : tl.cast(raw, T);
         if (BEFORE === "nan0") v = tl.where(tl.isnan(v), 0, v);
+        if (BEFORE === "square") v = v * v;
+        if (BEFORE === "abs") v = tl.abs(v);
         if (KIND !== "sum") v = tl.where(mask, v, INIT);
         if (WIDE) {
           if (KIND === "sum") acc = acc + v;
@@ -140,6 +142,8 @@ const reduceColumns = kernel(
         const raw = tl.load(base + (i * sr0 + r * sr1), mask, 0);
         let v = BEFORE === "nonzero" ? tl.cast(raw !== 0, T) : tl.cast(raw, T);
         if (BEFORE === "nan0") v = tl.where(tl.isnan(v), 0, v);
+        if (BEFORE === "square") v = v * v;
+        if (BEFORE === "abs") v = tl.abs(v);
         if (KIND !== "sum") v = tl.where(mask, v, INIT);
         if (KIND === "sum") acc = acc + tl.sum(v, 0);
         if (KIND === "prod") acc = acc * tl.prod(v, 0);
