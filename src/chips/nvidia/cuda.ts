@@ -78,7 +78,13 @@ export interface CudaApi {
     stream: Handle,
   ): number;
   cuMemcpyDtoDAsync_v2(to: Handle, from: Handle, bytes: Handle, stream: Handle): number;
-  cuModuleLoadData(module: Out, image: Uint8Array): number;
+  cuModuleLoadDataEx(
+    module: Out,
+    image: Uint8Array,
+    count: number,
+    options: Int32Array,
+    values: BigInt64Array,
+  ): number;
   cuModuleGetFunction(fn: Out, module: Handle, name: string): number;
   cuModuleUnload(module: Handle): number;
   cuFuncGetAttribute(value: Int32Array, attribute: number, fn: Handle): number;
@@ -160,7 +166,7 @@ const SIGNATURES: Readonly<Record<keyof CudaApi, readonly string[]>> = {
   cuMemcpyDtoHAsync_v2: ["intptr_t", "uint64_t", "uint64_t", "intptr_t"],
   cuMemcpyPeerAsync: ["uint64_t", "intptr_t", "uint64_t", "intptr_t", "uint64_t", "intptr_t"],
   cuMemcpyDtoDAsync_v2: ["uint64_t", "uint64_t", "uint64_t", "intptr_t"],
-  cuModuleLoadData: [OUT, "const void *"],
+  cuModuleLoadDataEx: [OUT, "const void *", "uint32_t", OUT, OUT],
   cuModuleGetFunction: [OUT, "intptr_t", "str"],
   cuModuleUnload: ["intptr_t"],
   cuFuncGetAttribute: [OUT, "int", "intptr_t"],

@@ -10,6 +10,7 @@ import { OwnedBuffer } from "../../runtime/owned-buffers.js";
 import { Reports } from "../../runtime/reports.js";
 import { encodeMap, MAP_BYTES } from "./bulk-ops.js";
 import type { CudaContext } from "./context.js";
+import { loadModule } from "./link.js";
 import type { Launched } from "./lost.js";
 import { CudaMemory } from "./memory.js";
 import { copyBetween } from "./peers.js";
@@ -158,7 +159,7 @@ export class CudaDriver implements Driver {
     this.check();
     const { api } = this.context;
     const meta = artifact.meta as unknown as KernelMeta;
-    const module = this.context.out((o) => api.cuModuleLoadData(o, artifact.bytes), `load ${meta.name}`);
+    const module = loadModule(this.context, meta.name, artifact.bytes);
     const fn = this.context.out(
       (o) => api.cuModuleGetFunction(o, module, meta.entry),
       `find ${meta.entry} in the code of ${meta.name}`,

@@ -8,7 +8,7 @@ import { lowerReports, type ReportSite } from "../../compiler/passes/index.js";
 import type { Artifact, Target } from "../../compiler/target.js";
 import type { CudaContext } from "./context.js";
 import type { KernelMeta } from "./driver.js";
-import { linkPtx } from "./link.js";
+import { asImage, linkPtx, needsWhole } from "./link.js";
 import { bytesOf } from "./memory-ops.js";
 import { ENTRY, PRINTER_VERSION, printPtx } from "./print.js";
 import { shapeOf } from "./shape.js";
@@ -47,7 +47,8 @@ export class NvidiaTarget implements Target {
   compileForm(form: Form, sites: readonly ReportSite[] = []): Artifact {
     const text = printPtx(form, this.context.device.capability);
     const meta: KernelMeta = { ...metaOf(form), ...(sites.length ? { reports: sites } : {}) };
-    return { bytes: linkPtx(this.context, form.name, text), meta: { ...meta }, text };
+    const bytes = needsWhole(text) ? asImage(text) : linkPtx(this.context, form.name, text);
+    return { bytes, meta: { ...meta }, text };
   }
 }
 
