@@ -7,6 +7,7 @@ import type { Form } from "../../compiler/lower/simt/form.js";
 import { flashAttention, grad, loadChip, scope, type Tensor, tensor } from "../../index.js";
 import { buildOptimized } from "../../runtime/compile.js";
 import { observe } from "../../runtime/observe.js";
+import { needsWhole } from "./link.js";
 import { printPtx } from "./print.js";
 import { NATIVE_MATH } from "./target.js";
 import { assemble, HOPPER, hasPtxas, registerEvaluated } from "./testing.js";
@@ -103,9 +104,13 @@ describe.skipIf(!hasPtxas)(`attention as PTX${hasPtxas ? "" : " (missing: ptxas)
       const text = printPtx(form, 90);
       const { report } = assemble(text, 90);
       expect(report, form.name).not.toMatch(/serialized|setmaxnreg/);
+      // What stands in the way of products that run by themselves is left to no link.
+      expect(needsWhole(text)).toBe(true);
       expect(form.extraThreads, form.name).toBe(bulkStreams ? 128 : undefined);
       const copies = new Set(text.match(/cp\.async\.(bulk|cg)/g));
       expect([...copies], form.name).toEqual([bulkStreams ? "cp.async.bulk" : "cp.async.cg"]);
+      // Results leave from where they are.
+      if (form.name === "attention") expect(text).not.toMatch(/st\.shared/);
       // A few words may leave the registers; no sums.
       expect(Number(/(\d+) bytes spill stores/.exec(report)?.[1]), form.name).toBeLessThan(256);
     }

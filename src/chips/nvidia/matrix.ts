@@ -150,17 +150,19 @@ function wgmmaTf32(n: number): PtxMatrix {
 
 const SWIZZLE: Readonly<Record<SharedMatrix["swizzle"], bigint>> = { 0: 0n, 128: 1n, 64: 2n, 32: 3n };
 
-/** The 64 bits that describe an operand in shared memory; addresses and distances in 16 bytes. */
+/**
+ * The 64 bits that describe an operand in shared memory; addresses and distances in 16 bytes. What differs between the operands of one
+ * stage is a constant in the low word, which addresses of under 2^18 do not leave: one addition each.
+ */
 function descriptor(u: PtxUnit, x: SharedMatrix, bases: Bases): string {
   if (!("shared" in x.mem)) throw new Error("a matrix operand must stand in shared memory");
-  const [address, d] = [u.temp("i32"), u.temp("i64")];
-  u.emit(`add.s32 ${address}, ${bases.shared()}, ${u.operand(x.at, "i32")};`);
-  u.emit(`add.s32 ${address}, ${address}, ${x.mem.shared + (x.plus ?? 0)};`);
-  u.emit(`bfe.u32 ${address}, ${address}, 4, 14;`);
-  u.emit(`cvt.u64.u32 ${d}, ${address};`);
-  const fixed =
-    (BigInt(x.leadingBytes / 16) << 16n) | (BigInt(x.strideBytes / 16) << 32n) | (SWIZZLE[x.swizzle] << 62n);
-  u.emit(`or.b64 ${d}, ${d}, ${BigInt.asIntN(64, fixed)};`);
+  const [low, d] = [u.temp("i32"), u.temp("i64")];
+  u.emit(`add.s32 ${low}, ${bases.shared()}, ${u.operand(x.at, "i32")};`);
+  u.emit(`shr.u32 ${low}, ${low}, 4;`);
+  const plus = (x.mem.shared + (x.plus ?? 0)) / 16 + (x.leadingBytes / 16) * 2 ** 16;
+  u.emit(`add.s32 ${low}, ${low}, ${plus};`);
+  const high = BigInt(x.strideBytes / 16) | (SWIZZLE[x.swizzle] << 30n);
+  u.emit(`mov.b64 ${d}, {${low}, ${Number(BigInt.asIntN(32, high))}};`);
   return d;
 }
 

@@ -18,7 +18,7 @@ import { gridRegister, type Head, printOp } from "./ops.js";
 import { PtxUnit } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 7;
+export const PRINTER_VERSION = 8;
 
 /** The name of every kernel's entry point. */
 export const ENTRY = "kernel";

@@ -30,6 +30,7 @@ export function shapeOf(device: ShapeFacts): SimtShape {
     halfPairs: capability >= 80,
     // Instructions of this one generation are in the text (print.ts).
     bulkCopy: capability === 90,
+    bulkStreams: capability === 90,
     loadMatrix: true,
     // A form names a shape by its place in the printer's table, so the table's order stays and newer shapes go.
     matrices: MATRICES.filter((m) => m.since <= capability && capability <= (m.until ?? capability)),

@@ -141,7 +141,8 @@ export const attentionForward = kernel(
     const total = tl.where(sum === 0, 1, sum);
     const c = SPLIT > 0 ? tl.programId(2) : 0;
     const results = DV === BV ? tl.col(rows) : tl.col(rows) && e < DV;
-    tl.store(o + c * oc + b * ob + q0 * ot + tl.col(g * oh + t * ot) + e, acc / tl.col(total), results);
+    const part = HALF ? acc * tl.col(1 / total) : acc / tl.col(total);
+    tl.store(o + c * oc + b * ob + q0 * ot + tl.col(g * oh + t * ot) + e, part, results);
     tl.store(lse + c * lc + b * lb + q0 + g * lh + t, (RAW ? top * scale : top) + tl.log(total), rows);
   },
   "attention",

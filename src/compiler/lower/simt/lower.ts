@@ -16,6 +16,7 @@ import { type Layout, showLayout, single } from "./layout.js";
 import { emitMemory } from "./memory.js";
 import { orientDots } from "./orient.js";
 import { peelEdges } from "./peel.js";
+import { unpackWords } from "./pack.js";
 import { Plan, shapeOf, sizeOf } from "./plan.js";
 import { pressureOf } from "./pressure.js";
 import { isRearranging, operandLayout } from "./rearrange.js";
@@ -23,6 +24,7 @@ import { Producer } from "./produce.js";
 import type { Production } from "./produce-plan.js";
 import { emitReduce } from "./reduce.js";
 import { emitScan } from "./scan.js";
+import { sinkIntoBranches } from "./sink.js";
 import { emitSort } from "./sort.js";
 import { emitCountingSort } from "./counting-sort.js";
 import { countsNatively } from "./counting-layout.js";
@@ -124,6 +126,8 @@ function cheap(unit: Unit, op: Op, l: Layout): readonly Operand[] {
       return e.simt(approx, "f32", [r]);
     });
   }
+  const halves = op.opcode === "cast" ? roundPairs(unit, op, l) : undefined;
+  if (halves) return halves;
   const dtype = dtypeOf(op.operands[op.opcode === "select" ? 1 : 0]!);
   const what = { opcode: op.opcode, attrs: op.attrs, dtype, to: d };
   const args = op.operands.map((v) => unit.get(v, l));
@@ -135,6 +139,19 @@ function cheap(unit: Unit, op: Op, l: Layout): readonly Operand[] {
       1,
     ),
   );
+}
+
+/** Rounds f32 to halves, two at a time: neighbours are stored, and enter products, in pairs. */
+function roundPairs(unit: Unit, op: Op, l: Layout): readonly Operand[] | undefined {
+  const { e } = unit;
+  const [from, to] = [dtypeOf(op.operands[0]!), dtypeOf(op.result)];
+  if (from !== "f32" || (to !== "f16" && to !== "bf16")) return undefined;
+  const xs = unit.get(op.operands[0]!, l);
+  if (xs.length < 2 || !xs.every(isReg)) return undefined;
+  const words: Operand[] = [];
+  for (let r = 0; r < xs.length; r += 2)
+    words.push(e.simt(to === "f16" ? "packF16" : "packBf16", "i32", [xs[r]!, xs[r + 1]!]));
+  return unpackWords(e, to, words, xs.length);
 }
 
 function paramOf(name: string, v: Value): FormParam {
@@ -175,7 +192,7 @@ function emitApart(unit: Unit, p: Production): number {
 }
 
 /** Changes whenever the form that is made of a function does. Part of the fingerprint of every chip that prints it. */
-export const LOWERING_VERSION = 7;
+export const LOWERING_VERSION = 8;
 
 /** Lowers an optimised function. Throws CompileError where a program does not fit the chip's shared memory. */
 export function lowerSimt(original: Func, shape: SimtShape): Form {
@@ -189,6 +206,7 @@ export function lowerSimt(original: Func, shape: SimtShape): Form {
   widenF8Dots(func);
   peelEdges(func);
   orientDots(func, shape);
+  sinkIntoBranches(func);
   let splitting = true;
   const streamed = new Plan(func, shape);
   if (streamed.stream) {

@@ -40,6 +40,20 @@ const HUGE_BLOCK = 2 ** 14;
 /** Registers that a thread with a block of 8 x 8 sums and its operands does not do without. */
 const LEAST_REGISTERS = 128;
 
+/** A layout whose threads hold `count` neighbours in a row: bits that lanes hold change places with others of the row. */
+function neighboursIn(l: Layout, count: number): Layout {
+  const cols = l.shape[1]!;
+  const [registers, threads] = [[...l.registers], [...l.threads]];
+  for (let bit = 1; bit < count; bit *= 2) {
+    const lane = threads.indexOf(bit);
+    const far = registers.find((b) => b >= count && b < cols);
+    if (registers.includes(bit) || lane < 0 || far === undefined) continue;
+    registers[registers.indexOf(far)] = bit;
+    threads[lane] = far;
+  }
+  return { shape: l.shape, registers: registers.sort((a, b) => a - b), threads };
+}
+
 /** A value in a layout. */
 export type Need = readonly [Value, Layout];
 
@@ -106,7 +120,10 @@ export class Plan {
         this.wanted.set(x.load, this.blockedBy(shapeOf(x.load.result), this.fastestOf(x.load), 1));
     for (const [op, l] of this.direct?.loads ?? []) this.wanted.set(op, l);
     this.settle(func.body);
-    if (this.stream) this.wantOf(this.stream);
+    if (this.stream) {
+      this.wantOf(this.stream);
+      this.placeStores();
+    }
     this.demand(func.body);
   }
 
@@ -152,6 +169,19 @@ export class Plan {
     };
     op.operands.forEach(visit);
     for (const v of [...op.operands, ...op.results]) this.counted.add(String(shapeOf(v)));
+  }
+
+  /** What comes of the loop is stored where it is, up to what neighbouring lanes exchange: nothing goes through shared memory. */
+  private placeStores(): void {
+    walk(this.func.body, (op) => {
+      if (op.opcode !== "store") return;
+      const [buffer, offset, value] = op.operands as [Value, Value, Value];
+      const home = this.homes.get(value);
+      if (!home || sizeOf(value) !== sizeOf(offset)) return;
+      const dim = this.fastestOf(op);
+      if (shapeOf(offset).length === 1) this.wanted.set(op, home);
+      else if (dim === 1) this.wanted.set(op, neighboursIn(home, this.vectorOf(buffer, offset, dim)));
+    });
   }
 
   /** The layout in which a list is used beside a matrix that has one. */

@@ -100,7 +100,7 @@ class Streamed {
         let next: Reg[][] = [];
         if (this.chained)
           this.chain = () => {
-            const at = this.waitAfter();
+            const at = this.next ?? this.waitAfter();
             early.forEach((d, i) => void this.start(d, at, made[i]!));
           };
         else if (s.ahead) {
@@ -185,6 +185,8 @@ class Streamed {
 
   /** Starts the early products of the next turn. */
   private chain: (() => void) | undefined;
+  /** The next turn's stage, once its operands are there. */
+  private next: Operand | undefined;
 
   /** The next turn's stage, when its operands are there. */
   private waitAfter(): Operand {
@@ -210,6 +212,7 @@ class Streamed {
         this.packed(d);
         this.chain();
         this.chain = undefined;
+        this.next = undefined;
       }
       const sums =
         this.lagging.includes(d) || this.inPlace(d) ? this.into(d, regs[d.carried!]!) : this.room(d);
@@ -245,6 +248,9 @@ class Streamed {
   /** The products of the turn before have ended, for all threads: their stage is free. */
   private ended(): void {
     const { e } = this.unit;
+    // The wait for the next turn's operands comes first: assemblers move a wait for products up to the branch before it, and then
+    // nothing runs beside the weights. These are put into pairs only afterwards: products under way still read the last turn's pairs.
+    if (this.chain) this.next = this.waitAfter();
     e.push({ s: "matrixWait", pending: 0 });
     if (this.feed.ordered) e.push({ s: "barrier", scope: "group" });
     const fill = this.refill;
