@@ -19,6 +19,11 @@ const SAMPLE = 512;
 
 const flags = z.object({
   bits: z.number().int().default(8).describe("bits of an element: 8 or 4"),
+  outputBits: z
+    .number()
+    .int()
+    .optional()
+    .describe("bits of the output matrix, where it is one of its own: 8 or 4; left out, it stays as it is"),
   groupSize: z.number().int().min(0).default(32).describe("channels that share a scale; 0: a whole row"),
   method: z
     .enum(["rtn", "gptq"])
@@ -50,8 +55,13 @@ export const spec: CommandSpec<typeof flags.shape> = {
     { name: "out", description: "the folder to write" },
   ],
   flags,
-  async run([path, out], { bits, groupSize, method, calibrate, samples, actOrder, text, dtype, chip }) {
+  async run(
+    [path, out],
+    { bits, outputBits, groupSize, method, calibrate, samples, actOrder, text, dtype, chip },
+  ) {
     if (bits !== 8 && bits !== 4) throw new UsageError(`vexil quantize: --bits is 8 or 4, not ${bits}`);
+    if (outputBits !== undefined && outputBits !== 8 && outputBits !== 4)
+      throw new UsageError(`vexil quantize: --output-bits is 8 or 4, not ${outputBits}`);
     if ((method === "gptq") !== (calibrate !== undefined))
       throw new UsageError(
         method === "gptq"
@@ -65,7 +75,7 @@ export const spec: CommandSpec<typeof flags.shape> = {
     const measure = async (folder: string, rounded = false): Promise<number> => {
       const { model, tokenizer } = loadModel(folder, { device, ...dtypeOf({ dtype }) });
       try {
-        if (rounded) roundInPlace(model, bits, groupSize);
+        if (rounded) roundInPlace(model, { bits, outputBits, groupSize });
         return Number((await perplexity(model, tokenizer.encode(heldOut!))).toFixed(4));
       } finally {
         model.dispose();
@@ -89,6 +99,7 @@ export const spec: CommandSpec<typeof flags.shape> = {
           };
     const count = await quantizeModel(from, out!, {
       bits,
+      outputBits,
       groupSize,
       device,
       ...dtypeOf({ dtype }),

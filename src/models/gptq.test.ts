@@ -11,7 +11,7 @@ import { noGrad, type Tensor, tensor } from "../tensor/index.js";
 import { calibrated } from "./gptq.js";
 import { createModel } from "./load.js";
 import { perplexity } from "./perplexity.js";
-import { becomesIntegers } from "./integers.js";
+import { bitsOf } from "./integers.js";
 import { roundInPlace } from "./quantize.js";
 
 const device = "wasm";
@@ -86,12 +86,12 @@ it("costs less than rounding to the nearest", async () => {
   const before = await perplexity(model, heldOut);
   expect(before).toBeLessThan(20);
 
-  roundInPlace(model, 4, 0);
+  roundInPlace(model, { bits: 4, groupSize: 0 });
   const nearest = await perplexity(model, heldOut);
   restore();
 
   const chosen = new Set(
-    [...model.namedParameters()].filter(([n, p]) => becomesIntegers(n, p.shape)).map(([n]) => n),
+    [...model.namedParameters()].filter(([n, p]) => bitsOf(n, p.shape, { bits: 4 })).map(([n]) => n),
   );
   expect(chosen.size).toBe(14);
   const samples = Array.from({ length: 32 }, (_, i) => piece(i * 577).slice(0, 64));

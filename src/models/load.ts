@@ -8,7 +8,7 @@ import { callOperator, empty, fromBytes, fromFile, noGrad, type Tensor } from ".
 import type { ModelConfig } from "./config.js";
 import { familyOf } from "./families/index.js";
 import { type ModelFolder, ModelFolderError, saveFolder, saveTokenizer } from "./folder.js";
-import { becomesIntegers } from "./integers.js";
+import { bitsOf, type IntegerBits } from "./integers.js";
 import { mergeAdapter, saveAdapter } from "./lora.js";
 import { openModel } from "./open.js";
 import { type ParameterFiles, toFiles } from "./parameters.js";
@@ -192,8 +192,8 @@ export interface CreateOptions {
   readonly requiresGrad?: boolean | undefined;
   /** Whether it has the layers that predict further tokens, where the config asks for some. Default false. */
   readonly ahead?: boolean | undefined;
-  /** Integers in place of the matrices of the blocks; such a model cannot be trained. */
-  readonly integers?: { readonly bits: 4 | 8; readonly groupSize: number } | undefined;
+  /** Integers in place of the matrices of the blocks, with `outputBits` of the output matrix too; such a model cannot be trained. */
+  readonly integers?: (IntegerBits & { readonly groupSize: number }) | undefined;
 }
 
 /** The declaration that {@link createModel} goes by. @throws ModelConfigError */
@@ -233,8 +233,9 @@ export function createModel(raw: Readonly<Record<string, unknown>>, options: Cre
     return requiresGrad ? t.requiresGrad_() : t;
   };
   const narrowed = (name: string, shape: readonly [number, number]): IntegerMatrix | undefined => {
-    if (!integers || !becomesIntegers(name, shape)) return undefined;
-    const { bits, groupSize } = integers;
+    const bits = integers && bitsOf(name, shape, integers);
+    if (!bits) return undefined;
+    const { groupSize } = integers;
     const [packed, scales] = noGrad(() =>
       scope(() =>
         bits === 8 ? quantizeInt8(random(shape), groupSize) : quantizeInt4(random(shape), groupSize),

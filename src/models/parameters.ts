@@ -6,6 +6,7 @@ import type { FileRange } from "../tensor/index.js";
 import { type ModelConfig, ModelConfigError } from "./config.js";
 import { type Family, storedAs } from "./family.js";
 import type { Weights } from "./folder.js";
+import { type IntegerBits, OUTPUT } from "./integers.js";
 import type { TensorBytes } from "./safetensors.js";
 
 /** A matrix of integers as bytes: `ops/quantized.ts` has the layout. */
@@ -33,8 +34,7 @@ export interface ParameterFiles extends Disposable {
 }
 
 /** What a folder's config.json says of integers that stand for its matrices. */
-export interface Quantization {
-  readonly bits: 4 | 8;
+export interface Quantization extends IntegerBits {
   readonly groupSize: number;
 }
 
@@ -42,14 +42,16 @@ export interface Quantization {
 export function quantizationOf(config: ModelConfig, file: string): Quantization | undefined {
   const q = config.raw["quantization_config"] as Record<string, unknown> | null | undefined;
   if (q == null) return undefined;
-  const { quant_method: method, bits, group_size: groupSize } = q;
+  const { quant_method: method, bits, group_size: groupSize, output_bits: outputBits } = q;
   if (method !== "vexil")
     throw new ModelConfigError(
       `${file}: weights quantized by ${JSON.stringify(method)} are not supported; take the unquantized model, and vexil quantize`,
     );
   if ((bits !== 4 && bits !== 8) || !Number.isInteger(groupSize) || (groupSize as number) < 0)
     throw new ModelConfigError(`${file}: quantization_config: bits ${bits}, group_size ${groupSize}`);
-  return { bits, groupSize: groupSize as number };
+  if (outputBits !== undefined && outputBits !== 4 && outputBits !== 8)
+    throw new ModelConfigError(`${file}: quantization_config: output_bits ${outputBits}`);
+  return { bits, outputBits, groupSize: groupSize as number };
 }
 
 export class FolderParameters implements ParameterFiles {
@@ -87,7 +89,8 @@ export class FolderParameters implements ParameterFiles {
     if ("stack" in s) return undefined;
     const packed = `${s.name}_packed`;
     if (!this.weights.has(packed)) return undefined;
-    const { bits, groupSize } = this.quantization;
+    const { groupSize, outputBits = this.quantization.bits } = this.quantization;
+    const bits = name === OUTPUT ? outputBits : this.quantization.bits;
     const groups = groupSize === 0 ? 1 : Math.ceil(columns / groupSize);
     const bytes =
       bits === 8 ? columns : groupSize === 0 ? Math.ceil(columns / 2) : Math.ceil(groups / 2) * groupSize;

@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import "../chips/index.js";
 import { loadChip } from "../runtime/index.js";
-import { openFolder } from "./folder.js";
-import { loadModel } from "./load.js";
+import { openFolder, saveFolder } from "./folder.js";
+import { loadModel, openParameters, parameterShapes } from "./load.js";
 import { perplexity } from "./perplexity.js";
 import { quantizeModel } from "./quantize.js";
 
@@ -39,6 +39,35 @@ it.each([
   await expect(
     quantizeModel(openFolder(out), join(dir, "twice"), { bits, groupSize, device }),
   ).rejects.toThrow(/integers already/);
+  a.model.dispose();
+  b.model.dispose();
+});
+
+it("makes integers of an output matrix of its own, with bits of their own", async () => {
+  // The fixture with its embeddings as a matrix of the output beside them.
+  const from = openFolder(QWEN3);
+  const { config, files } = openParameters(from);
+  const tensors = new Map(
+    [...parameterShapes(config, device)].map(([name, shape]) => [name, files.read(name, shape)]),
+  );
+  tensors.set("lm_head.weight", tensors.get("model.embed_tokens.weight")!);
+  files[Symbol.dispose]();
+  const [untied, out] = [join(dir, "untied"), join(dir, "output")];
+  saveFolder(untied, {
+    config: { ...config.raw, tie_word_embeddings: false },
+    generation: from.generation,
+    tokenizer: from.tokenizer(),
+    tensors,
+  });
+  const options = { bits: 4, outputBits: 8, groupSize: 32, device } as const;
+  expect(await quantizeModel(openFolder(untied), out, options)).toBe(15);
+  const [a, b] = [loadModel(untied, { device }), loadModel(out, { device })];
+  const parameters = b.model.namedParameters();
+  expect(parameters.get("lm_head.weight_packed")!.dtype).toBe("i8");
+  expect(parameters.get("model.layers.0.mlp.up_proj.weight_packed")!.dtype).toBe("u8");
+  const ids = a.tokenizer.encode("Returns a new tensor with the sine of the elements of input.");
+  const [before, after] = [await perplexity(a.model, ids), await perplexity(b.model, ids)];
+  expect(Math.abs(after / before - 1)).toBeLessThan(0.05);
   a.model.dispose();
   b.model.dispose();
 });

@@ -1,5 +1,6 @@
 // A model with integers in place of its matrices: each group of a row's channels rounded to the nearest step of its
-// largest element, or by GPTQ (`gptq.ts`). Embeddings, output matrices, norms, routers and experts stay floats.
+// largest element, or by GPTQ (`gptq.ts`). Embeddings, norms, routers and experts stay floats, and so does the output matrix
+// where nobody asks for its integers.
 
 import { dequantize, quantizeInt4, quantizeInt8 } from "../ops/index.js";
 import { scope } from "../runtime/index.js";
@@ -9,14 +10,13 @@ import { familyOf } from "./families/index.js";
 import { storedAs } from "./family.js";
 import { type ModelFolder, ModelFolderError, saveFolder } from "./folder.js";
 import { calibrated } from "./gptq.js";
-import { becomesIntegers } from "./integers.js";
+import { bitsOf, type IntegerBits, OUTPUT } from "./integers.js";
 import { loadWeights, type ModelDType, openParameters, parameterShapes, readTensors } from "./load.js";
 import { toFiles } from "./parameters.js";
 import type { TensorBytes } from "./safetensors.js";
 import type { LanguageModel } from "./transformer.js";
 
-export interface QuantizeOptions {
-  readonly bits: 4 | 8;
+export interface QuantizeOptions extends IntegerBits {
   /** Input channels that share a scale: 0 (a whole row), or a power of two from 16 to 1024. */
   readonly groupSize: number;
   /** The chip that computes it. */
@@ -49,13 +49,14 @@ export async function quantizeModel(
 ): Promise<number> {
   const { config, files } = openParameters(from);
   using open = files;
-  const { bits, groupSize, device } = options;
+  const { bits, outputBits, groupSize, device } = options;
   if (config.raw["quantization_config"] != null)
     throw new ModelFolderError(`${from.path}: its matrices are integers already`);
   const floats = new Map<string, TensorBytes>();
   const integers = new Map<string, TensorBytes>();
   const shapes = parameterShapes(config, device);
-  const chosen = new Set([...shapes].filter(([name, shape]) => becomesIntegers(name, shape)).map(([n]) => n));
+  const chosen = new Set([...shapes].filter(([name, shape]) => bitsOf(name, shape, options)).map(([n]) => n));
+  const calibrates = options.calibration !== undefined && [...chosen].some((name) => name !== OUTPUT);
   const keepIntegers = async (name: string, [packed, scales]: readonly [Tensor, Tensor]): Promise<void> => {
     const stored = storedName(config, name, shapes.get(name)!);
     const parts = new Map([
@@ -66,10 +67,11 @@ export async function quantizeModel(
     packed.dispose();
     scales.dispose();
   };
-  if (options.calibration && chosen.size > 0) {
+  if (options.calibration && calibrates) {
     const model = loadWeights(from, { device, dtype: "f32" });
     try {
-      for await (const [name, parts] of calibrated(model, chosen, { ...options, ...options.calibration }))
+      const inLayers = new Set([...chosen].filter((name) => name !== OUTPUT));
+      for await (const [name, parts] of calibrated(model, inLayers, { ...options, ...options.calibration }))
         await keepIntegers(name, parts);
     } finally {
       model.dispose();
@@ -77,11 +79,15 @@ export async function quantizeModel(
   }
   for (const [name, shape] of shapes) {
     if (!chosen.has(name)) floats.set(name, await converted(open.read(name, shape), options));
-    else if (!options.calibration) {
+    else if (!options.calibration || name === OUTPUT) {
       const t = open.read(name, shape);
       await keepIntegers(
         name,
-        noGrad(() => scope(() => nearest(fromBytes(t.data, t.shape, t.dtype, device), bits, groupSize))),
+        noGrad(() =>
+          scope(() =>
+            nearest(fromBytes(t.data, t.shape, t.dtype, device), bitsOf(name, shape, options)!, groupSize),
+          ),
+        ),
       );
     }
   }
@@ -89,7 +95,15 @@ export async function quantizeModel(
   if (count === 0) throw new ModelFolderError(`${from.path}: there is no matrix that can become integers`);
   const raw = config.raw;
   saveFolder(to, {
-    config: { ...raw, quantization_config: { quant_method: "vexil", bits, group_size: groupSize } },
+    config: {
+      ...raw,
+      quantization_config: {
+        quant_method: "vexil",
+        bits,
+        group_size: groupSize,
+        ...(chosen.has(OUTPUT) ? { output_bits: outputBits } : {}),
+      },
+    },
     generation: from.generation,
     tokenizer: from.tokenizer(),
     tensors: new Map([...toFiles(familyOf(raw, from.configFile), config, floats), ...integers]),
@@ -112,14 +126,20 @@ async function converted(t: TensorBytes, { dtype, device }: QuantizeOptions): Pr
 }
 
 /** Puts what rounding to the nearest leaves of a model's matrices in their place: to see what that costs, without files. */
-export function roundInPlace(model: LanguageModel, bits: 4 | 8, groupSize: number): void {
+export function roundInPlace(
+  model: LanguageModel,
+  options: IntegerBits & { readonly groupSize: number },
+): void {
+  const { groupSize } = options;
   noGrad(() => {
-    for (const [name, weight] of model.namedParameters())
-      if (becomesIntegers(name, weight.shape))
+    for (const [name, weight] of model.namedParameters()) {
+      const bits = bitsOf(name, weight.shape, options);
+      if (bits)
         scope(() => {
           const [packed, scales] = nearest(weight, bits, groupSize);
           weight.copy_(dequantize(packed, scales, null, weight.shape[1]!, { groupSize }));
         });
+    }
   });
 }
 
