@@ -36,6 +36,9 @@ const advance = kernel(
   "decode_advance",
 );
 
+/** Keys of a part of attention, where the usual number is too many. */
+const PARTS = [64, 128, 256];
+
 /** A sequence to go on with. */
 export interface DecodeStart {
   /** Its pages in order, with room for all tokens it is to have. */
@@ -137,7 +140,16 @@ export class DecodeGraph implements StepInputs {
       lengths: this.#lengths,
       maxQ: 1,
       maxK: this.#room,
+      part: this.#part,
     };
+  }
+
+  /** Keys that one program of attention walks: fewer where usual parts would leave most of the chip idle. Who runs together never changes here. */
+  get #part(): number {
+    const { threads, programThreads = 1 } = this.ids.chip.capabilities;
+    const programs = (part: number): number =>
+      this.spans.length * this.cache.shape.kvHeads * Math.ceil(this.#room / part);
+    return (programThreads > 1 && PARTS.find((part) => programs(part) <= 2 * threads)) || 0;
   }
 
   attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {

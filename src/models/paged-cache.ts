@@ -105,6 +105,7 @@ export interface PagedTables {
   readonly lengths: Tensor;
   readonly maxQ: number;
   readonly maxK: number;
+  readonly part?: number;
 }
 
 /** {@link StepInputs.attend} with tables that stand on the chip. */
@@ -120,8 +121,8 @@ export function attendPaged(
   const packed = (x: Tensor): Tensor => x.squeeze(0).transpose(0, 1);
   cacheWrite_(keys, t.slots, packed(k));
   if (!cache.shape.shared) cacheWrite_(values, t.slots, packed(v));
-  const { table, starts, lengths, maxQ, maxK } = t;
-  const all = { isCausal: true, ...options };
+  const { table, starts, lengths, maxQ, maxK, part = 0 } = t;
+  const all = { isCausal: true, part, ...options };
   const y = pagedAttention(packed(q), keys, values, table, starts, lengths, maxQ, maxK, all);
   return y.transpose(0, 1).unsqueeze(0);
 }
@@ -141,8 +142,12 @@ export function attendProjected(
   if (!launches || shared || headDim !== valueDim || p.q.dtype !== dtype || p.cos.shape[1]! * 2 !== headDim || isGradEnabled()) return undefined; // biome-ignore format: one condition
   const { query, key, eps } = p.norms ?? { query: null, key: null, eps: 0 };
   const q = cacheTurned_(p.q, p.k, p.v, query, key, p.cos, p.sin, t.slots, keys, values, eps);
-  const { table, starts, lengths, maxQ, maxK } = t;
-  return pagedAttention(q, keys, values, table, starts, lengths, maxQ, maxK, { isCausal: true, ...options });
+  const { table, starts, lengths, maxQ, maxK, part = 0 } = t;
+  return pagedAttention(q, keys, values, table, starts, lengths, maxQ, maxK, {
+    isCausal: true,
+    part,
+    ...options,
+  });
 }
 
 /**

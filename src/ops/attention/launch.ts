@@ -42,6 +42,8 @@ export interface AttentionCall {
   /** Where packed sequences begin (and, for pages, how long they are). */
   readonly starts?: { readonly q: Tensor; readonly k: Tensor } | undefined;
   readonly pages?: { readonly table: Tensor; readonly size: number } | undefined;
+  /** Keys that one program walks where keys are cut into parts, a power of two from 16; 0: as many as usual. */
+  readonly part?: number;
 }
 
 /** A draw of dropout, so that the backward pass drops the same weights. */
@@ -51,7 +53,7 @@ export interface Dropout {
   readonly offset: number;
 }
 
-/** Decoding walks this many keys in one program, whatever the batch: sums do not depend on who else is there. */
+/** Decoding walks this many keys in one program, whatever the batch, if nobody says otherwise: sums do not depend on who else is there. */
 const SPLIT_KEYS = 512;
 /** Up to this many rows of a group, keys are cut into parts. */
 const SPLIT_ROWS = 16;
@@ -126,8 +128,9 @@ export function launchForward(
   if (rows === 0 || c.batch === 0 || c.keyHeads === 0) return;
   const most = blocksOf(o.chip, "attention", c);
   const BM = rowsFor(rows, most.BM, onMatrixUnits(c));
-  const BN = Math.min(SPLIT_KEYS, keysFor(c.keys, most.BN));
-  const parts = rows <= SPLIT_ROWS ? Math.max(1, Math.ceil(c.keys / SPLIT_KEYS)) : 1;
+  const part = c.part || SPLIT_KEYS;
+  const BN = Math.min(part, keysFor(c.keys, most.BN));
+  const parts = rows <= SPLIT_ROWS ? Math.max(1, Math.ceil(c.keys / part)) : 1;
   const grid = [Math.ceil(rows / BM), c.batch * c.keyHeads, parts];
   const a = scoreArgs(c);
   const launch = (to: Tensor, logs: Tensor, [ob, oh, ot]: Strides, oc: number, lc: number): void =>
@@ -139,7 +142,7 @@ export function launchForward(
       q: c.q, k: c.k, v: c.v, table: c.pages?.table ?? c.q, tb: c.pages?.table.strides[0] ?? 0,
       qb: c.qs[0], qh: c.qs[1], qt: c.qs[2], kb: c.ks[0], kh: c.ks[1], kt: c.ks[2], vb: c.vs[0], vh: c.vs[1], vt: c.vs[2],
       lb: ls[0], lh: ls[1], BM, BN, PAGE: c.pages?.size ?? 0, SHARED: c.heads !== c.keyHeads,
-      o: to, lse: logs, ob, oh, ot, oc, lc, SPLIT: parts === 1 ? 0 : SPLIT_KEYS,
+      o: to, lse: logs, ob, oh, ot, oc, lc, SPLIT: parts === 1 ? 0 : part,
     }); // biome-ignore format: one line per group
   if (parts === 1) {
     launch(o, lse, os, 0, 0);

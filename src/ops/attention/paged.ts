@@ -56,7 +56,8 @@ function check(q: Tensor, k: Tensor, v: Tensor, table: Tensor, startsQ: Tensor, 
  * one, and both may stand in one call. The keys of a call's own tokens are in the cache already; the last query of a
  * sequence stands at the place of its last key.
  *
- * Few queries (16 rows of heads that share a key head, or less) walk parts of 512 keys side by side, whatever the batch.
+ * Few queries (16 rows of heads that share a key head, or less) walk parts of 512 keys side by side, whatever the batch, or of
+ * `options.part` keys (a power of two from 16): shorter ones suit few sequences, and longer ones many.
  *
  * @param query `[tokens, heads, size]`, f32, f16 or bf16, sequences one behind the other
  * @param keyCache, valueCache `[pages, page size, keyHeads, size]`
@@ -84,11 +85,11 @@ export const pagedAttention: Operator<
     seqlensK: Tensor,
     maxQ: number,
     maxK: number,
-    options?: FusedOptions,
+    options?: FusedOptions & { readonly part?: number },
   ) => Tensor
 > = operator({
   schema:
-    "vexil::paged_attention(Tensor query, Tensor key_cache, Tensor value_cache, Tensor block_table, Tensor cu_seqlens_q, Tensor seqlens_k, SymInt max_q, SymInt max_k, *, bool is_causal=False, int[2] window=[-1, -1], float softcap=0.0, float? scale=None) -> Tensor",
+    "vexil::paged_attention(Tensor query, Tensor key_cache, Tensor value_cache, Tensor block_table, Tensor cu_seqlens_q, Tensor seqlens_k, SymInt max_q, SymInt max_k, *, bool is_causal=False, int[2] window=[-1, -1], float softcap=0.0, float? scale=None, int part=0) -> Tensor",
   method: false,
   run: (
     q: Tensor,
@@ -103,7 +104,10 @@ export const pagedAttention: Operator<
     window: Window,
     softcap: number,
     scale: number | null,
+    part: number,
   ) => {
+    if (part !== 0 && !(part >= 16 && Number.isInteger(Math.log2(part))))
+      throw new RangeError(`${NAME} takes parts of a power of two of keys from 16, not ${part}`);
     check(q, k, v, table, startsQ, lengths);
     const [left, right] = windowOf(NAME, window, causal);
     const size = q.shape[2]!;
@@ -115,7 +119,7 @@ export const pagedAttention: Operator<
         q, k, v, qs: stridesOf(q), ks: pageStrides(k), vs: pageStrides(v), batch: lengths.numel, heads: q.shape[1]!,
         keyHeads: k.shape[2]!, queries: maxQ, keys: maxK, size, valueSize, offset: 0, left, right,
         scale: scale ?? 1 / Math.sqrt(size), softcap, starts: { q: startsQ, k: lengths },
-        pages: { table, size: k.shape[1]! },
+        pages: { table, size: k.shape[1]! }, part,
       }, // biome-ignore format: one line per group
       o,
       stridesOf(o),
