@@ -1,7 +1,7 @@
 // The residual stream of a transformer layer: add, then RMS normalisation, with one reading and one writing of the rows
 // each way. The plain normalisation stands in `rms-norm.ts`.
 
-import { constexpr, f64, i32, ptr } from "../compiler/lang/index.js";
+import { constexpr, dim, f64, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 import { emptyLike, type Operator, operator, sameShape, showShape, type Tensor } from "../tensor/index.js";
 import { rmsNormGradients } from "./rms-norm-backward.js";
@@ -9,24 +9,24 @@ import { computeDtype, planRows, rowMajor } from "./rows.js";
 
 const forward = kernel(
   // biome-ignore format: one line per group
-  { x: ptr, r: ptr, w: ptr, y: ptr, s: ptr, rows: i32, cols: i32, eps: f64,
-    ROWS: constexpr, COLS: constexpr, WHOLE: constexpr.bool, WEIGHT: constexpr.bool, D: constexpr.dtype, T: constexpr.dtype },
-  ({ x, r, w, y, s, rows, cols, eps, ROWS, COLS, WHOLE, WEIGHT, D, T }, tl) => {
+  { x: ptr, r: ptr, w: ptr, y: ptr, s: ptr, rows: i32, cols: dim, eps: f64,
+    ROWS: constexpr, COLS: constexpr, WHOLE: constexpr.bool, EXACT: constexpr.bool, WEIGHT: constexpr.bool, D: constexpr.dtype, T: constexpr.dtype },
+  ({ x, r, w, y, s, rows, cols, eps, ROWS, COLS, WHOLE, EXACT, WEIGHT, D, T }, tl) => {
     const row = tl.programId(0) * ROWS + tl.arange(0, ROWS);
     const base = tl.col(row * cols);
     const inside = tl.col(row) < rows;
     if (WHOLE) {
-      // A row that is one block stays where it is.
+      // A row that is one block stays where it is. One that fills it needs no masks.
       const c = tl.row(tl.arange(0, COLS));
-      const mask = inside && c < cols;
-      const g = WEIGHT ? tl.cast(tl.load(w + c, c < cols, 0), T) : 1;
+      const mask = EXACT ? ROWS === 1 || inside : inside && c < cols;
+      const g = WEIGHT ? tl.cast(tl.load(w + c, EXACT || c < cols, 0), T) : 1;
       const added = tl.cast(
         tl.cast(tl.load(x + base + c, mask, 0), T) + tl.cast(tl.load(r + base + c, mask, 0), T),
         D,
       );
-      tl.store(s + base + c, added, mask);
       const v = tl.cast(added, T);
       const scale = tl.col(tl.rsqrt(tl.sum(v * v, 1) / tl.cast(cols, T) + tl.cast(eps, T)));
+      tl.store(s + base + c, added, mask);
       tl.store(y + base + c, v * scale * g, mask);
     } else {
       let squares = tl.zeros([ROWS], T);
@@ -106,7 +106,7 @@ export const addRmsNorm: Operator<
     const { ROWS, COLS, programs } = planRows(x, rows, cols);
     forward.launch([programs], {
       x, r: rowMajor(residual), w: weight ? rowMajor(weight) : x, y, s, rows, cols, eps, ROWS, COLS,
-      WHOLE: cols <= COLS, WEIGHT: weight !== null,
+      WHOLE: cols <= COLS, EXACT: cols === COLS, WEIGHT: weight !== null,
       D: x.dtype, T: computeDtype(x.dtype),
     }); // biome-ignore format: one line per group
     return [y, s];

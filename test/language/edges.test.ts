@@ -46,8 +46,30 @@ const wide = kernel({ x: ptr, y: ptr, base: i64, N: constexpr }, ({ x, y, base, 
   tl.store(y + at, tl.load(x + (far - 17179869184)));
 });
 
+const quotients = kernel({ x: ptr, y: ptr, N: constexpr, D: constexpr }, ({ x, y, N, D }, tl) => {
+  const at = tl.arange(0, N);
+  const v = tl.load(x + at);
+  tl.store(y + at, tl.floorDiv(v, D));
+  tl.store(y + N + at, v % D);
+  tl.store(y + 2 * N + at, tl.cdiv(v, D));
+});
+
 describe.each(chips)("on $name", ({ name, run }) => {
   shorten(name, 3);
+  it.each([
+    ["i8", 8, 64],
+    ["i32", 32, 128],
+    ["i64", 64, 2 ** 20],
+  ] as const)("%s by powers of two", async (dtype, bits, D) => {
+    const [least, d] = [-(2n ** BigInt(bits - 1)), BigInt(D)];
+    const near = [-d - 1n, -d, 1n - d, -1n, 0n, 1n, d - 1n, d];
+    const list = [least, least + 1n, -least - 1n, ...near, 3n, -3n, 63n, -64n, -65n].slice(0, 16);
+    const N = 16;
+    const value = (v: bigint): number | bigint => (dtype === "i64" ? v : Number(v));
+    const { y } = await run(quotients, { x: [dtype, list.map(value)], y: room(3 * N, dtype), N, D });
+    const down = (a: bigint): bigint => (a - (((a % d) + d) % d)) / d;
+    expect(y).toEqual([list.map(down), list.map((a) => a % d), list.map((a) => -down(-a))].flat().map(value));
+  });
   it.each(Object.keys(DTYPES) as DType[])(
     "masked-out lanes of %s are neither read nor written",
     async (dtype) => {

@@ -22,6 +22,21 @@ export function wrapSmall(e: Emitter, d: DType, x: Operand, lanes: number): Oper
   }
 }
 
+/** `n` of a literal `2 ** n`, n from 1 on. */
+function powerOf(b: number | bigint): number | undefined {
+  const n = Math.log2(Number(b));
+  return Number.isInteger(n) && n > 0 && n < 31 ? n : undefined;
+}
+
+/** A signed quotient by `2 ** n`, truncated: negative numbers are raised before they are shifted. Compilers of GPUs divide in many steps. */
+function shiftedDown(e: Emitter, kind: RegKind, a: Operand, n: number, lanes: number): Operand {
+  const by = (bits: number): Operand => (kind === "i64" ? BigInt(bits) : bits);
+  const width = kind === "i64" ? 64 : 32;
+  const sign = e.op("shrS", kind, lanes, [a, by(width - 1)]);
+  const raise = e.op("shrU", kind, lanes, [sign, by(width - n)]);
+  return e.op("shrS", kind, lanes, [e.op("add", kind, lanes, [a, raise]), by(n)]);
+}
+
 /** Truncating division; by zero 0, and the most negative number by -1 wraps. */
 export function divide(
   e: Emitter,
@@ -43,6 +58,8 @@ export function divide(
       const n = Math.log2(Number(b));
       return e.op("shrU", kind, lanes, [a, kind === "i64" ? BigInt(n) : n]);
     }
+    const power = signed ? powerOf(b) : undefined;
+    if (power !== undefined) return shiftedDown(e, kind, a, power, lanes);
     return e.op(op, kind, lanes, [a, b]);
   }
   const none = is(zero);
@@ -68,6 +85,11 @@ export function remainder(
     if (Number(b) === 0 || Number(b) === 1 || (signed && Number(b) === -1)) return zero;
     if (!signed && Number(b) > 0 && Number.isInteger(Math.log2(Number(b))))
       return e.op("and", kind, lanes, [a, kind === "i64" ? BigInt(b) - 1n : Number(b) - 1]);
+    const power = signed ? powerOf(b) : undefined;
+    if (power !== undefined) {
+      const whole = e.op("shl", kind, lanes, [shiftedDown(e, kind, a, power, lanes), kind === "i64" ? BigInt(power) : power]); // biome-ignore format: one line
+      return e.op("sub", kind, lanes, [a, whole]);
+    }
     return e.op(op, kind, lanes, [a, b]);
   }
   let unsafe = e.op("eq", "mask", lanes, [b, zero]);
