@@ -25,12 +25,16 @@ export function weightsOf(c) {
   return { blocks, output: c.vocab_size * c.hidden_size };
 }
 
-/** Bytes that decoding a token must read: weights of `bits` in the blocks, the output matrix of 16 bits, keys and values. */
+/** Bits of the output matrix where the blocks have integers: more of them matter there. */
+export const OUTPUT_BITS = 8;
+
+/** Bytes that decoding a token must read: weights of `bits` in the blocks, the output matrix, keys and values. */
 export function decodeBytes(c, bits, context, group = 128) {
   const { blocks, output } = weightsOf(c);
-  const scales = bits < 16 ? (4 * blocks) / group : 0;
+  const outputBits = bits < 16 ? OUTPUT_BITS : 16;
+  const scales = bits < 16 ? (4 * (blocks + output)) / group : 0;
   const cache = 2 * 2 * c.num_hidden_layers * c.num_key_value_heads * headDim(c) * context;
-  return (blocks * bits) / 8 + scales + 2 * output + cache;
+  return (blocks * bits + output * outputBits) / 8 + scales + cache;
 }
 
 /** Operations of `rows` sequences of `tokens`: two for each weight and token, and causal attention's half of the products. */

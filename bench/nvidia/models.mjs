@@ -7,7 +7,7 @@ import * as vexil from "../../dist/index.js";
 import { createModel, DecodeGraph } from "../../dist/models/index.js";
 import { AdamW } from "../../dist/nn/index.js";
 import { kernelTimes } from "./kernel-times.mjs";
-import { MODEL_SIZES, SHAPES } from "./model-shapes.mjs";
+import { MODEL_SIZES, OUTPUT_BITS, SHAPES } from "./model-shapes.mjs";
 import { rates, tokenStream } from "./stream.mjs";
 
 const [out, part] = process.argv.slice(2);
@@ -58,7 +58,7 @@ const randomIds = (shape, seed = 1) => {
 async function decoding() {
   const { context, tokens } = size;
   for (const bits of (process.env["BITS"] ?? "16,8,4").split(",").map(Number)) {
-    const integers = bits < 16 ? { bits, groupSize: 128 } : undefined;
+    const integers = bits < 16 ? { bits, groupSize: 128, outputBits: OUTPUT_BITS } : undefined;
     const model = createModel(raw, { device, seed: 1, dtype: "bf16", requiresGrad: false, integers });
     const room = context + tokens;
     const page = 16;

@@ -26,7 +26,7 @@ const alongK = kernel(
     let acc = tl.zeros([BN, BM]);
     for (const k of tl.range(0, K, BK, { split: SPLIT })) {
       const ks = k + tl.arange(0, BK);
-      const left = tl.load(rows + tl.row(ks), WHOLE || tl.row(ks < K), 0);
+      const left = tl.load(rows + tl.row(ks), WHOLE || tl.row(ks < K), 0, { early: true });
       const right = tl.load(columns + tl.col(ks), WHOLE || tl.col(ks < K), 0);
       acc = tl.dot(left, right, acc);
     }

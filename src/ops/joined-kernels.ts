@@ -40,7 +40,7 @@ const sumOf = helper(
     let acc = tl.zeros([BN, BM]);
     for (const k of tl.range(0, half, BK, { split: SPLIT })) {
       const ks = k + tl.arange(0, BK);
-      const raw = tl.load(rows + tl.row(ks), WHOLE || tl.row(ks < half), 0);
+      const raw = tl.load(rows + tl.row(ks), WHOLE || tl.row(ks < half), 0, { early: true });
       if (BITS === 16) {
         const right = tl.load(columns + tl.col(ks), WHOLE || tl.col(ks < half), 0);
         acc = tl.dot(raw, right, acc);
@@ -50,7 +50,7 @@ const sumOf = helper(
           const right = tl.load(columns + tl.col(at), WHOLE || tl.col(ks < half && at < K), 0);
           const group = GS === 0 ? 0 : tl.floorDiv(h * half + k, GS);
           const scale = tl.cast(
-            tl.load(s + row * groups + group, WHOLE || row * 0 + group < groups, 0),
+            tl.load(s + row * groups + group, WHOLE || row * 0 + group < groups, 0, { early: true }),
             "f32",
           );
           const sum = tl.dot(tl.cast(elements(raw, h, BITS), IN as never), right);
@@ -122,15 +122,15 @@ const gated = kernel(
     for (const k of tl.range(0, half, BK, { split: SPLIT })) {
       const ks = k + tl.arange(0, BK);
       const inside = WHOLE || tl.row(ks < half);
-      const raw0 = tl.load(q0 + tl.col(row * half) + tl.row(ks), inside, 0);
-      const raw1 = tl.load(q1 + tl.col(row * half) + tl.row(ks), inside, 0);
+      const raw0 = tl.load(q0 + tl.col(row * half) + tl.row(ks), inside, 0, { early: true });
+      const raw1 = tl.load(q1 + tl.col(row * half) + tl.row(ks), inside, 0, { early: true });
       for (const h of tl.staticRange(BITS === 8 ? 1 : 2)) {
         const at = h * half + ks;
         const right = tl.load(columns + tl.col(at), WHOLE || tl.col(ks < half && at < K), 0);
         const group = GS === 0 ? 0 : tl.floorDiv(h * half + k, GS);
         const known = WHOLE || row * 0 + group < groups;
-        const scale0 = tl.cast(tl.load(s0 + row * groups + group, known, 0), "f32");
-        const scale1 = tl.cast(tl.load(s1 + row * groups + group, known, 0), "f32");
+        const scale0 = tl.cast(tl.load(s0 + row * groups + group, known, 0, { early: true }), "f32");
+        const scale1 = tl.cast(tl.load(s1 + row * groups + group, known, 0, { early: true }), "f32");
         const sum0 = tl.dot(tl.cast(elements(raw0, h, BITS), IN), right);
         const sum1 = tl.dot(tl.cast(elements(raw1, h, BITS), IN), right);
         gate = tl.fma(sum0, tl.broadcastTo(tl.col(scale0), [BN, BM]), gate);

@@ -28,12 +28,17 @@ const product = kernel(
     let acc = tl.zeros([BN, BM]);
     for (const k of tl.range(0, half, BK, { split: SPLIT })) {
       const ks = k + tl.arange(0, BK);
-      const raw = tl.load(q + tl.col(row * half) + tl.row(ks), WHOLE || tl.row(ks < half), 0);
+      const raw = tl.load(q + tl.col(row * half) + tl.row(ks), WHOLE || tl.row(ks < half), 0, {
+        early: true,
+      });
       for (const h of tl.staticRange(BITS === 8 ? 1 : 2)) {
         const at = h * half + ks;
         const own = tl.load(x + tl.col(at) + xRow, WHOLE || tl.col(ks < half && at < K), 0);
         const group = BY_ROW ? 0 : tl.floorDiv(h * half + k, GS);
-        const scale = tl.cast(tl.load(s + row * groups + group, WHOLE || row * 0 + group < groups, 0), "f32");
+        const scale = tl.cast(
+          tl.load(s + row * groups + group, WHOLE || row * 0 + group < groups, 0, { early: true }),
+          "f32",
+        );
         const sum = tl.dot(tl.cast(elements(raw, h, BITS), IN), own);
         acc = tl.fma(sum, tl.broadcastTo(tl.col(scale), [BN, BM]), acc);
       }

@@ -4,6 +4,8 @@
 import type { DeviceBuffer } from "./driver.js";
 
 export class OwnedBuffer implements DeviceBuffer {
+  /** Where launches overlap: the number of the one that wrote here last. */
+  writtenAt = 0;
   /** @internal Use {@link OwnedBuffers.add}. */
   constructor(
     readonly bytes: number,

@@ -13,8 +13,9 @@ import type { CudaContext } from "./context.js";
 import { loadModule } from "./link.js";
 import type { Launched } from "./lost.js";
 import { CudaMemory } from "./memory.js";
+import { LaunchOrder } from "./order.js";
 import { copyBetween } from "./peers.js";
-import { OVERLAPS } from "./print.js";
+import { OVERLAPS } from "./shape.js";
 
 /** What the driver must know of a kernel; stands in the artifact's meta. */
 export interface KernelMeta {
@@ -31,6 +32,9 @@ export interface KernelMeta {
   readonly params: readonly (readonly ["buffer", number] | readonly ["scalar", ScalarKind])[];
   /** Block maps that a launch makes (print.ts says where they stand among the parameters). */
   readonly maps?: readonly BlockMap[];
+  /** Buffers (by parameter) that it may read while launches before it still run, and those that it writes. */
+  readonly early?: readonly number[];
+  readonly written?: readonly number[];
   /** What it reports while it runs; then its last parameter is the memory for that. */
   readonly reports?: readonly ReportSite[];
 }
@@ -43,7 +47,7 @@ const ARGUMENTS = 4096;
  * the last one first, and the addresses of those and of the arguments, as kernels with maps take them: where a map must stand among
  * the arguments only the driver knows.
  */
-const BLOCK = { config: 0, extra: 64, size: 128, attribute: 192, args: 320, maps: 320 + ARGUMENTS, places: 320 + ARGUMENTS + MAPS * MAP_BYTES, bytes: 320 + ARGUMENTS + MAPS * (MAP_BYTES + 8) + ARGUMENTS } as const; // biome-ignore format: one line
+const BLOCK = { config: 0, attributes: 48, extra: 64, size: 128, attribute: 192, args: 320, maps: 320 + ARGUMENTS, places: 320 + ARGUMENTS + MAPS * MAP_BYTES, bytes: 320 + ARGUMENTS + MAPS * (MAP_BYTES + 8) + ARGUMENTS } as const; // biome-ignore format: one line
 /** Maps of a kernel that are kept: buffers come back, so that most launches make none. */
 const KEPT_MAPS = 64;
 /** CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: a launch may begin while the one before it ends. */
@@ -84,6 +88,7 @@ export class CudaDriver implements Driver {
   private readonly block: ArgumentBlock;
   private readonly loaded: CudaExecutable[] = [];
   private open = true;
+  private readonly order = new LaunchOrder();
   /** What the graph that is being captured launches. */
   private captured: Executable[] = [];
   private reports: { readonly memory: OwnedBuffer; readonly read: Reports } | undefined;
@@ -100,7 +105,7 @@ export class CudaDriver implements Driver {
     // Every kernel of such a GPU waits for the one before it by itself (print.ts).
     if (context.device.capability >= OVERLAPS) {
       this.block.putWhole((BLOCK.config + 40) / 8, this.address + BLOCK.attribute);
-      this.block.words[(BLOCK.config + 48) / 4] = 1;
+      this.block.words[BLOCK.attributes / 4] = 1;
       this.block.words[BLOCK.attribute / 4] = MAY_OVERLAP;
       this.block.words[BLOCK.attribute / 4 + 2] = 1;
     }
@@ -136,6 +141,7 @@ export class CudaDriver implements Driver {
   write(dst: DeviceBuffer, byteOffset: number, src: Uint8Array): void {
     this.check();
     this.memory.write(dst, byteOffset, src);
+    this.order.wrote(dst as OwnedBuffer);
   }
 
   async read(src: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array> {
@@ -153,6 +159,7 @@ export class CudaDriver implements Driver {
   copy(dst: DeviceBuffer, dstByte: number, src: DeviceBuffer, srcByte: number, bytes: number): void {
     this.check();
     this.memory.copy(dst, dstByte, src, srcByte, bytes);
+    this.order.wrote(dst as OwnedBuffer);
   }
 
   load(artifact: Artifact): Executable {
@@ -206,6 +213,10 @@ export class CudaDriver implements Driver {
       else block.putScalar(at, code, v as number | bigint);
     }
     const { context } = this;
+    // What it reads early may just have been written: then it waits for all before it.
+    const apart =
+      meta.early !== undefined && this.order.isNew(meta.early.map((i) => values[i] as OwnedBuffer));
+    if (apart) words[BLOCK.attributes / 4] = 0;
     if (meta.maps) this.putMaps(exe, values, offsets);
     if (meta.reports) block.putWhole(BLOCK.args / 8 + slots.length, this.reporting().memory.handle);
     if (context.capturing) this.captured.push(exe);
@@ -213,6 +224,12 @@ export class CudaDriver implements Driver {
     const status = meta.maps
       ? context.api.cuLaunchKernelEx(this.address, exe.fn, this.address + BLOCK.places + (MAPS - meta.maps.length) * 8, 0) // biome-ignore format: one line
       : context.api.cuLaunchKernelEx(this.address, exe.fn, 0, this.address + BLOCK.extra);
+    if (apart) {
+      words[BLOCK.attributes / 4] = 1;
+      this.order.waits();
+    }
+    // What it reports to is no argument.
+    for (const i of meta.written ?? []) if (i < slots.length) this.order.wrote(values[i] as OwnedBuffer);
     if (status !== 0) context.check(status, `launch ${meta.name} with ${meta.threads} threads a program`);
     if (context.synchronous && !context.capturing) context.synchronize(`run ${meta.name}`);
     if (meta.reports && !context.capturing) this.drain(meta, [gridX, gridY, gridZ]);
@@ -277,6 +294,8 @@ export class CudaDriver implements Driver {
     const { context } = this;
     context.check(context.api.cuStreamBeginCapture_v2(context.stream, CAPTURE_RELAXED), "begin a capture");
     context.capturing = true;
+    // A graph begins when all before it has ended.
+    this.order.waits();
   }
 
   endCapture(): CapturedWork {
@@ -285,6 +304,8 @@ export class CudaDriver implements Driver {
     const work = graphOf(this.captured);
     this.captured = [];
     const graph = this.context.out((o) => api.cuStreamEndCapture(stream, o), "end a capture");
+    // What was captured has not run.
+    this.order.lost();
     const exec = this.context.out((o) => api.cuGraphInstantiateWithFlags(o, graph, 0), "make a graph");
     this.context.check(api.cuGraphDestroy(graph), "drop a recording");
     let alive = true;
@@ -293,6 +314,8 @@ export class CudaDriver implements Driver {
         this.check();
         this.context.launched(work);
         this.context.check(api.cuGraphLaunch(exec, stream), "launch a graph");
+        // Which buffers it wrote was noted when it was captured: all that was ever written counts as new.
+        this.order.lost();
       },
       dispose: () => {
         if (alive && this.open && !this.context.lost) {
@@ -334,8 +357,9 @@ export class CudaDriver implements Driver {
     }
   }
 
-  /** Where a byte of a buffer stands: for libraries that work on the same memory. */
+  /** Where a byte of a buffer stands: for libraries that work on the same memory, and may write it. */
   addressOfByte(buffer: DeviceBuffer, byteOffset: number): number {
+    this.order.wrote(buffer as OwnedBuffer);
     return this.memory.buffers.own(buffer).handle + byteOffset;
   }
 
@@ -352,6 +376,7 @@ export class CudaDriver implements Driver {
     from.check();
     this.check();
     const source = from.memory.placeOf(src, srcByte, bytes);
+    this.order.wrote(dst as OwnedBuffer);
     copyBetween(from.context, source, this.context, this.memory.placeOf(dst, dstByte, bytes), bytes);
     return true;
   }

@@ -15,10 +15,11 @@ import {
   printStore,
 } from "./memory-ops.js";
 import { gridRegister, type Head, printOp } from "./ops.js";
+import { OVERLAPS } from "./shape.js";
 import { PtxUnit } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 8;
+export const PRINTER_VERSION = 9;
 
 /** The name of every kernel's entry point. */
 export const ENTRY = "kernel";
@@ -37,13 +38,11 @@ export function printPtx(form: Form, capability: number): string {
 /** The newest generation whose instructions are used; later GPUs run its code through the driver's compiler. */
 const NEWEST = 90;
 
-/** From this compute capability on a kernel may be launched while the one before it still runs (see driver.ts). */
-export const OVERLAPS = 90;
-
 class Printer implements Head, Bases {
   private readonly u: PtxUnit;
   private readonly head: string[] = [];
   private readonly known = new Map<string, string>();
+  private awaits = false;
 
   constructor(
     private readonly form: Form,
@@ -77,8 +76,9 @@ class Printer implements Head, Bases {
       ...(form.sharing || form.extraThreads ? [`.minnctapersm ${form.sharing ?? 1}`] : []),
       "{",
       ...u.declarations(),
-      // The launch before may still run: nothing in memory is touched before it has ended. The one behind may get ready at once.
-      ...(u.capability >= OVERLAPS ? ["\tgriddepcontrol.launch_dependents;", "\tgriddepcontrol.wait;"] : []),
+      // The launch before may still run: what it writes is not touched before it has ended. The one behind may get ready at once.
+      ...(u.capability >= OVERLAPS ? ["\tgriddepcontrol.launch_dependents;"] : []),
+      ...(u.capability >= OVERLAPS && !this.awaits ? ["\tgriddepcontrol.wait;"] : []),
       ...this.head,
       ...u.lines,
       "\tret;",
@@ -196,6 +196,14 @@ class Printer implements Head, Bases {
         break;
       case "atomic":
         printAtomic(u, this, s);
+        break;
+      case "await":
+        this.awaits = true;
+        u.emit("griddepcontrol.wait;");
+        break;
+      case "issue":
+        // No load passes a barrier, even of a warp.
+        u.emit("bar.warp.sync -1;");
         break;
       case "barrier":
         // A barrier also orders what its threads did in buffers, among themselves.

@@ -86,6 +86,10 @@ it("widens in registers, without a barrier in the loop", async () => {
   expect(loop).not.toContain("bar.sync");
   expect(loop).toContain("ld.global.v4.b32");
   expect(loop).toContain("lop3.b32");
+  // The first turn's weights are fetched while the launch before still runs, the input is not.
+  const [early, late] = text.split("griddepcontrol.wait;") as [string, string];
+  expect(early.match(/ld\.global\.v4/g)).toHaveLength(2);
+  expect(late).toContain("ld.global.v4");
   if (hasPtxas) expect(assemble(text, 90).report).toContain(" 0 bytes spill stores");
 });
 

@@ -4,6 +4,9 @@ import type { SimtShape } from "../../compiler/lower/simt/shape.js";
 import type { CudaDevice } from "./device.js";
 import { MATRICES } from "./matrix.js";
 
+/** From this compute capability on a kernel may be launched while the one before it still runs. */
+export const OVERLAPS = 90;
+
 /** The facts that decide the code; part of the cache's key. */
 export type ShapeFacts = Pick<CudaDevice, "capability" | "sharedPerBlockOptIn" | "registersPerBlock">;
 
@@ -31,6 +34,7 @@ export function shapeOf(device: ShapeFacts): SimtShape {
     // Instructions of this one generation are in the text (print.ts).
     bulkCopy: capability === 90,
     bulkStreams: capability === 90,
+    overlaps: capability >= OVERLAPS,
     loadMatrix: true,
     // A form names a shape by its place in the printer's table, so the table's order stays and newer shapes go.
     matrices: MATRICES.filter((m) => m.since <= capability && capability <= (m.until ?? capability)),

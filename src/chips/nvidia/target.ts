@@ -2,7 +2,7 @@
 
 import type { Func } from "../../compiler/ir/index.js";
 import type { Form } from "../../compiler/lower/simt/form.js";
-import { LOWERING_VERSION, lowerSimt } from "../../compiler/lower/simt/index.js";
+import { LOWERING_VERSION, lowerSimt, orderOf } from "../../compiler/lower/simt/index.js";
 import type { SimtShape } from "../../compiler/lower/simt/shape.js";
 import { lowerReports, type ReportSite } from "../../compiler/passes/index.js";
 import type { Artifact, Target } from "../../compiler/target.js";
@@ -54,6 +54,7 @@ export class NvidiaTarget implements Target {
 
 /** What a launch of a form needs to know. */
 export function metaOf(form: Form): KernelMeta {
+  const { early, written } = orderOf(form.body);
   return {
     name: form.name,
     entry: ENTRY,
@@ -64,5 +65,7 @@ export function metaOf(form: Form): KernelMeta {
       p.kind === "buffer" ? ["buffer", bytesOf(p.mem)] : ["scalar", p.reg === "mask" ? "i32" : p.reg],
     ),
     ...(form.maps ? { maps: form.maps } : {}),
+    ...(early.length ? { early } : {}),
+    written,
   };
 }

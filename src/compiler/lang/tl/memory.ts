@@ -6,7 +6,7 @@ import { commonShape, fitTo, typeOf } from "../coerce.js";
 import type { Context } from "../context.js";
 import { offsetValue } from "../operators.js";
 import { describe, Pointer, type Val } from "../value.js";
-import { fn, maskArg, option, optionNames, word } from "./define.js";
+import { flag, fn, maskArg, option, optionNames, word } from "./define.js";
 
 function pointerArg(cx: Context, v: Val, what: string): { buffer: Value; at: Value; pointer: Pointer } {
   if (!(v instanceof Pointer))
@@ -43,12 +43,24 @@ type CacheOptions = {
   /** How long caches should keep them; a hint without effect on the result. */
   eviction?: (typeof EVICTIONS)[number];
 };
+type LoadOptions = CacheOptions & {
+  /**
+   * What is read was written long before this launch, as weights are: it may be fetched before the launches in front have ended. Right
+   * in any case, since a launch waits where one of those wrote there; a hint for the first loads of a loop whose turns are shared out.
+   */
+  early?: boolean;
+};
 const CACHES = ["all", "global", "streaming", "writeBack", "writeThrough"] as const;
 const EVICTIONS = ["normal", "first", "last"] as const;
 
 /** The attributes of hints that are not the default. */
-function hints(cx: Context, options: Val, what: string): Record<string, string> {
-  optionNames(cx, options, what, ["cache", "eviction"]);
+function hints(
+  cx: Context,
+  options: Val,
+  what: string,
+  more: readonly string[] = [],
+): Record<string, string> {
+  optionNames(cx, options, what, ["cache", "eviction", ...more]);
   const cache = word(cx, option(cx, options, "cache"), `the cache of ${what}`, CACHES, "all");
   const eviction = word(cx, option(cx, options, "eviction"), `the eviction of ${what}`, EVICTIONS, "normal");
   return { ...(cache === "all" ? {} : { cache }), ...(eviction === "normal" ? {} : { eviction }) };
@@ -84,10 +96,11 @@ export const memory = {
    * and the element is `other` (default 0). `mask` and `other` broadcast to the pointer's shape.
    * @example const v = tl.load(x + row * cols + at, at < cols, -Infinity);
    */
-  load: fn<(pointer: number, mask?: boolean, other?: number | boolean, options?: CacheOptions) => number>(
+  load: fn<(pointer: number, mask?: boolean, other?: number | boolean, options?: LoadOptions) => number>(
     "pointer, mask?, other?, options?",
     (cx, [p, mask, other, options]) => {
-      const attrs = hints(cx, options, "tl.load");
+      const early = flag(cx, options, "early");
+      const attrs = { ...hints(cx, options, "tl.load", ["early"]), ...(early ? { early } : {}) };
       const { buffer, at, pointer } = pointerArg(cx, p, "tl.load");
       const { shape } = typeOf(at);
       if (mask === undefined && other !== undefined)

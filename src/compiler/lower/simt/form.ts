@@ -126,6 +126,8 @@ export type Stmt =
       readonly cache?: CacheHint;
       /** Nothing in this kernel writes the buffer. (The same memory may still be another parameter.) */
       readonly readonly?: boolean;
+      /** It may stand before {@link Form.body}'s `await`. */
+      readonly early?: boolean;
     } & Place)
   /** Writes `values` (registers of `type`) to consecutive elements, under the rules of `load`. */
   | ({
@@ -188,6 +190,10 @@ export type Stmt =
       readonly mask?: Operand;
       readonly cache?: CacheHint;
     }
+  /** Where launches overlap: what those before this one wrote is seen by the thread from here on. On every way to such a read once. */
+  | { readonly s: "await" }
+  /** Loads before it are issued before it: a hint that changes no result. All lanes of a subgroup pass it together. */
+  | { readonly s: "issue" }
   /** Closes the group of this thread's asynchronous copies so far. */
   | { readonly s: "copyCommit" }
   /** Waits until all but the last `pending` groups of this thread have arrived. (A barrier shows them to other threads.) */

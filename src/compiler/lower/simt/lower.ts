@@ -8,6 +8,7 @@ import { elementwise } from "../simd/elementwise.js";
 import type { FormParam, Operand, Reg } from "../simd/form.js";
 import { scalarizeInduction } from "../simd/induction.js";
 import { dtypeOf, literal, memKind, regKind } from "../simd/kinds.js";
+import { placeAwait } from "./await.js";
 import { emitControl } from "./control.js";
 import { removeDead } from "./dead.js";
 import type { Form, Stmt } from "./form.js";
@@ -192,7 +193,7 @@ function emitApart(unit: Unit, p: Production): number {
 }
 
 /** Changes whenever the form that is made of a function does. Part of the fingerprint of every chip that prints it. */
-export const LOWERING_VERSION = 8;
+export const LOWERING_VERSION = 9;
 
 /** Lowers an optimised function. Throws CompileError where a program does not fit the chip's shared memory. */
 export function lowerSimt(original: Func, shape: SimtShape): Form {
@@ -238,6 +239,18 @@ export function lowerSimt(original: Func, shape: SimtShape): Form {
   }
 }
 
+/** Threads of a multiprocessor that hide what memory takes, and the estimates of registers at which the assembler can be held to them. */
+const [HIDING, LEAST_HELD, MOST_HELD] = [768, 90, 120];
+
+/**
+ * Workgroups that are to share a multiprocessor. Products whose shares wait for memory are held to a few registers less than the assembler
+ * would take, where that lets one more workgroup in.
+ */
+function sharingOf(plan: Plan, registers: number): number {
+  const waits = (plan.direct?.shares ?? 1) > 1 && registers > LEAST_HELD && registers <= MOST_HELD;
+  return waits ? Math.max(1, Math.floor(HIDING / plan.threads)) : plan.sharing;
+}
+
 /** The form; undefined where turns of a loop cannot be shared out as planned. */
 function emitFunc(func: Func, plan: Plan, shape: SimtShape): Form | undefined {
   const unit = new Unit(func, plan, shape);
@@ -258,20 +271,23 @@ function emitFunc(func: Func, plan: Plan, shape: SimtShape): Form | undefined {
   else emitBlock(unit, func.body);
   if (unit.splitFailed) return undefined;
   unit.shared.place();
-  const body = removeDead(e.statements);
+  const live = removeDead(e.statements);
+  const body = shape.overlaps && !extra ? placeAwait(live) : live;
   const sharedBytes = Math.ceil(unit.shared.bytes / 16) * 16;
+  const registers = pressureOf(body);
+  const sharing = sharingOf(plan, registers);
   return {
     name: func.name,
     params: func.body.args.map((v, i) => paramOf(func.paramNames[i]!, v)),
     threads: plan.threads,
     programsPerGroup: 1,
     sharedBytes,
-    ...(plan.sharing > 1 ? { sharing: plan.sharing } : {}),
+    ...(sharing > 1 ? { sharing } : {}),
     regs: e.regs,
     body,
     ...(extra ? { extraThreads: extra } : {}),
     ...(unit.maps.length ? { maps: unit.maps } : {}),
-    registers: pressureOf(body),
+    registers,
     layouts: plan.describe(showLayout),
   };
 }

@@ -58,12 +58,12 @@ export function placeOf(unit: Unit, buffer: Value, offset: Value, x: Operand): P
     : { mem, at: x };
 }
 
-function hintOf(op: Op): { cache?: CacheHint } {
-  const eviction = op.attrs["eviction"];
+function hintOf(op: Op): { cache?: CacheHint; early?: boolean } {
+  const { eviction, cache } = op.attrs;
+  const early = op.attrs["early"] === true ? { early: true } : {};
   if (eviction === "first" || eviction === "last")
-    return { cache: eviction === "first" ? "evictFirst" : "evictLast" };
-  const cache = op.attrs["cache"];
-  return cache === "streaming" || cache === "global" ? { cache } : {};
+    return { cache: eviction === "first" ? "evictFirst" : "evictLast", ...early };
+  return cache === "streaming" || cache === "global" ? { cache, ...early } : early;
 }
 
 /** The mask of a group; undefined for lists of masks that differ. */

@@ -64,6 +64,8 @@ export interface SimtShape {
   readonly bulkCopy?: boolean;
   /** Loops of several products use it, too. */
   readonly bulkStreams?: boolean;
+  /** A launch may begin while those before it still run: forms say with `await` when it needs what these wrote. */
+  readonly overlaps?: boolean;
   /** `loadMatrix`. */
   readonly loadMatrix?: boolean;
   /** Matrix units, preferred first. */

@@ -2,9 +2,10 @@
 // up in shared memory behind the loop. For sums over K that few programs work on. The author asks for it (`split` of `tl.range`).
 
 import { type Op, opDef, type TileType, type Value } from "../../ir/index.js";
+import { branch } from "../simd/emit.js";
 import { dtypeOf, regKind } from "../simd/kinds.js";
 import { assignYield, carry, enter, publish } from "./control.js";
-import type { Operand, Stmt } from "./form.js";
+import type { Operand, Reg, Stmt } from "./form.js";
 import { emitBlock } from "./lower.js";
 import type { Unit } from "./unit.js";
 
@@ -63,18 +64,30 @@ export function emitSplit(unit: Unit, op: Op, shares: number): boolean {
   const body = op.regions[0]!;
   const iv = e.value(kind);
   const list: Stmt[] = [];
-  shared.loop(op.regions, () =>
-    e.inside(list as never[], () => {
-      enter(unit, [body.args[0]!], [[iv]]);
+  const turn = (to: Stmt[], at: Reg): void =>
+    e.inside(to as never[], () => {
+      for (const o of body.ops) for (const v of o.results) unit.forget(v);
+      enter(unit, [body.args[0]!], [[at]]);
       enter(unit, body.args.slice(1), regs);
       emitBlock(unit, body);
       assignYield(unit, op, body.terminator!.operands, regs);
-    }),
-  );
-  e.push({ s: "for", iv, lo: first, hi, step: stride, body: list });
+    });
+  // What may be read while launches before this one still run is that of each share's first turn: it stands apart.
+  const apart: Stmt[] = [];
+  const peels = unit.shape.overlaps === true && body.ops.some((o) => o.attrs["early"] === true);
+  shared.loop(op.regions, () => {
+    if (peels) turn(apart, first as Reg);
+    turn(list, iv);
+  });
+  let rest = first;
+  if (peels) {
+    e.push(branch(e.op("ltS", "mask", 1, [first, hi]) as Reg, apart as never, []) as Stmt);
+    rest = e.op("add", kind, 1, [first, stride]);
+  }
+  e.push({ s: "for", iv, lo: rest, hi, step: stride, body: list });
   addUp(unit, regs.flat(), { share, tid, each, shares });
   publish(unit, op, regs);
-  return !list.some((s) => s.s === "barrier" && s.scope === "group");
+  return ![...apart, ...list].some((s) => s.s === "barrier" && s.scope === "group");
 }
 
 interface Place {

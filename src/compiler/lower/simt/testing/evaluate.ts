@@ -435,6 +435,8 @@ function source(form: Form, matrices: readonly MatrixShape[]): string {
       case "copyWait":
         out.push(`H.arrive(T,${s.pending});`);
         return;
+      case "await":
+      case "issue":
       case "matrixFence":
       case "matrixCommit":
       case "matrixWait":
