@@ -51,8 +51,14 @@ export function writeCached(name: string, artifact: Artifact): void {
   const file = fileOf(folder, name);
   const own = `${file}.${processId()}.${Date.now().toString(36)}.${++writes}.tmp`;
   try {
-    fs.mkdirSync(path.dirname(file), { recursive: true });
-    fs.writeFileSync(own, encode(artifact));
+    const bytes = encode(artifact);
+    try {
+      fs.writeFileSync(own, bytes);
+    } catch {
+      // The folder is missing, unless something else is wrong.
+      fs.mkdirSync(path.dirname(file), { recursive: true });
+      fs.writeFileSync(own, bytes);
+    }
     fs.renameSync(own, file);
     pruneNowAndThen();
   } catch (e) {

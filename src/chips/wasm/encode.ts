@@ -65,6 +65,18 @@ class Bytes {
     }
     this.byte(rest);
   }
+  signed32(v: number): void {
+    let rest = v;
+    for (;;) {
+      const b = rest & 127;
+      rest >>= 7;
+      if ((rest === 0 && (b & 64) === 0) || (rest === -1 && (b & 64) !== 0)) {
+        this.byte(b);
+        return;
+      }
+      this.byte(b | 128);
+    }
+  }
   signed(v: bigint): void {
     let rest = v;
     for (;;) {
@@ -124,10 +136,10 @@ function writeInstr(out: Bytes, { name, imm }: Instr): void {
       if (op.imm === "memLane") out.byte(Number(imm[1]));
       break;
     case "bytes16":
-      out.bytes(imm.map(Number));
+      out.bytes(imm as readonly number[]);
       break;
     case "i32":
-      out.signed(BigInt(Number(imm[0]) | 0));
+      out.signed32(Number(imm[0]) | 0);
       break;
     case "i64":
       out.signed(BigInt.asIntN(64, BigInt(imm[0]!)));

@@ -38,6 +38,8 @@ export interface PointwiseSpec {
 const SMALL = 512;
 /** Programs of tiny problems have this many elements. */
 const TINY_BLOCK = 64;
+/** Elements of a copy that the inner caches do not hold. */
+const LARGE = 2 ** 20;
 /** An innermost dimension shorter than this is walked by linear index. */
 const SHORT_ROW = 16;
 /**
@@ -256,8 +258,10 @@ export class PointwiseKernel {
       this.launchTurned(inputs, outputs, common, dense, per);
       return;
     }
-    // Writes that go past the caches wait for nothing, reads do: memory is read in its order.
-    if (stream && operands.length === 2) walk.follow(0);
+    // Writes wait for nothing, least those that go past the caches; reads do: memory is read in its order.
+    const { capabilities } = operands[0]!.storage.chip;
+    const through = capabilities.cacheBytes === undefined && (capabilities.programThreads ?? 1) === 1;
+    if (operands.length === 2 && (stream || (through && n >= LARGE))) walk.follow(0);
     const { kernel, names, args } = this.variant("rows", rank, inputs, outputs, common);
     const block = inner <= 128 ? 128 : Math.min(per, 2048);
     const rows = Math.max(1, per / block);
