@@ -27,7 +27,7 @@ describe("programs that wait for each other", () => {
       rank(x[a]!) === rank(x[b]!) ? a - b : rank(x[a]!) - rank(x[b]!);
     const want = Array.from(x, (_, i) => i).sort(less);
     expect(Array.from((await places.data()) as BigInt64Array, Number)).toEqual(want);
-    expect(Array.from(await values.to("f32").data())).toEqual(want.map((i) => x[i]));
+    expect(Array.from((await values.to("f32").data()) as Float32Array)).toEqual(want.map((i) => x[i]));
   }, 60_000);
 
   it.skipIf(!hasPtxas).each(["f32", "i64"] as const)("%s as PTX", async (dtype) => {
