@@ -2,7 +2,7 @@
 
 import { expect, it } from "vitest";
 import "../chips/index.js";
-import { autoload } from "../runtime/index.js";
+import { autoload, loadChip } from "../runtime/index.js";
 import { type Tensor, tensor } from "../tensor/index.js";
 import "./index.js";
 import { layerNorm } from "./layer-norm.js";
@@ -73,3 +73,16 @@ it.skipIf(cacheBytes === 0 || cacheBytes > 2 ** 28)(
   },
   60000,
 );
+
+it("large copies on wasm, which reads memory in its order, put every element in its place", async () => {
+  await loadChip("wasm");
+  const [A, B, C] = [65, 130, 160];
+  const values = Float32Array.from({ length: A * B * C }, (_, i) => i);
+  const x = tensor(values, { shape: [A, B, C], device: "wasm" });
+  const swapped = x.permute(1, 0, 2).contiguous();
+  const got = (await swapped.data()) as Float32Array;
+  let wrong = 0;
+  for (let b = 0, i = 0; b < B; b++)
+    for (let a = 0; a < A; a++) for (let c = 0; c < C; c++, i++) if (got[i] !== (a * B + b) * C + c) wrong++;
+  expect(wrong).toBe(0);
+});
