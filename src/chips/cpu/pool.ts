@@ -22,6 +22,8 @@ const AWAKE_NS = 2_000;
 const ASLEEP_NS = 10_000;
 /** Pools of more threads than this leave it to the system where each one runs. */
 const MOST_PLACED = 16;
+/** How long the shortest chunk of a launch takes, where there are enough programs. */
+const CHUNK_NS = 2_000;
 /** How long a thread watches for the next launch before it sleeps: what lies between two launches of a model. */
 const WATCH_NS = 40_000;
 
@@ -69,7 +71,7 @@ struct pool {
   struct thread *thread; /* 0 is the caller */
   /* The running job; written while it is closed and nobody is inside. */
   kernel run;
-  int64_t programs, chunk;
+  int64_t programs, chunk; /* the least that a thread takes */
   int64_t next __attribute__((aligned(64)));
   uint32_t open __attribute__((aligned(64))); /* threads may enter the job */
   uint32_t inside;                            /* threads that may be touching it */
@@ -121,13 +123,20 @@ static double now_ns(void) {
   return t.tv_sec * 1e9 + t.tv_nsec;
 }
 
-/* Takes chunks of the open job until none is left. */
+/* Takes chunks of the open job until none is left: large ones first, and ever smaller ones, so that all threads end together
+   though some are slower or were interrupted. */
 static void work(struct pool *p, struct thread *self) {
+  int64_t begin = __atomic_load_n(&p->next, __ATOMIC_RELAXED);
   for (;;) {
-    int64_t begin = __atomic_fetch_add(&p->next, p->chunk, __ATOMIC_RELAXED);
-    if (begin >= p->programs) return;
-    int64_t end = begin + p->chunk;
-    p->run(p->launch + ${LAUNCH.args}, self->frame, begin, end < p->programs ? end : p->programs);
+    int64_t end;
+    do {
+      if (begin >= p->programs) return;
+      const int64_t share = (p->programs - begin) / (p->threads * 4);
+      end = begin + (share > p->chunk ? share : p->chunk);
+      if (end > p->programs) end = p->programs;
+    } while (!__atomic_compare_exchange_n(&p->next, &begin, end, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    p->run(p->launch + ${LAUNCH.args}, self->frame, begin, end);
+    begin = __atomic_load_n(&p->next, __ATOMIC_RELAXED);
   }
 }
 
@@ -232,8 +241,10 @@ static int parallel(struct pool *p, struct executable *e, int64_t first, int64_t
   keep_apart(p);
   p->run = e->run;
   p->programs = programs;
-  int64_t chunk = (programs - first) / (p->threads * 8);
-  p->chunk = chunk < 1 ? 1 : chunk;
+  /* The least chunk: what taking one costs must not show, and each thread has some to take. */
+  const int64_t share = (programs - first) / (p->threads * 8), least = e->ns > 0 ? (int64_t)(${CHUNK_NS} / e->ns) : share;
+  p->chunk = share < least ? share : least;
+  if (p->chunk < 1) p->chunk = 1;
   __atomic_store_n(&p->next, first, __ATOMIC_RELAXED);
   __atomic_store_n(&p->open, 1, __ATOMIC_SEQ_CST);
   __atomic_fetch_add(&p->ticket, 1, __ATOMIC_SEQ_CST);
