@@ -223,6 +223,9 @@ function statement(s: Stmt): string[] {
       return [];
     case "atomic":
       return atomic(s);
+    case "tiles":
+      // Its vector shape has no matrix unit.
+      throw new Error("the toy chip has no matrix unit");
     case "for": {
       const i = lane(s.iv, 0);
       const head = `for(${i}=${lane(s.lo, 0)};${i}<${lane(s.hi, 0)};${i}+=${lane(s.step, 0)}){`;

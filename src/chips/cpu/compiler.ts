@@ -50,6 +50,8 @@ const QUESTIONS: Readonly<Record<string, string>> = {
   avxvnni: "defined __AVXVNNI__",
   avxvnniint8: "defined __AVXVNNIINT8__",
   avx512bf16: "defined __AVX512BF16__ && defined __AVX512VL__",
+  amxint8: "defined __AMX_TILE__ && defined __AMX_INT8__",
+  amxbf16: "defined __AMX_TILE__ && defined __AMX_BF16__",
   dotprod: "defined __ARM_FEATURE_DOTPROD",
   armbf16: "defined __ARM_FEATURE_BF16_VECTOR_ARITHMETIC",
   neon: "defined __aarch64__",
@@ -61,7 +63,7 @@ const QUESTIONS: Readonly<Record<string, string>> = {
   elementwise:
     "__has_builtin(__builtin_elementwise_fma) && __has_builtin(__builtin_elementwise_sqrt) && __has_builtin(__builtin_elementwise_roundeven)",
 };
-const PROBE_VERSION = 4;
+const PROBE_VERSION = 5;
 
 /** What keeps the compiler from wider vectors than the user allows (`VEXIL_VECTORS`, in bits), on x86. */
 const NARROWER: Readonly<Record<string, readonly string[]>> = {
@@ -118,6 +120,9 @@ function featuresOf(yes: ReadonlySet<string>, bits: number): Features {
   const elementwise = yes.has("elementwise");
   const nativeHalf = yes.has("float16") && (yes.has("neon") || (clang && yes.has("f16c")));
   const dots = dotUnit(yes, bits);
+  const amx = { i8: yes.has("amxint8"), bf16: yes.has("amxbf16") };
+  // Tiles are rows of 64 bytes, as vectors of AVX-512 bring them together.
+  const tiles = dots && wide && (amx.i8 || amx.bf16) ? amx : undefined;
   return {
     clang,
     vectorBytes: wide || bits >= 512 ? 64 : yes.has("avx2") || bits >= 256 ? 32 : 16,
@@ -130,6 +135,7 @@ function featuresOf(yes: ReadonlySet<string>, bits: number): Features {
     shuffle: yes.has("shuffle"),
     ...(yes.has("riscv") ? { atomicLibrary: true } : {}),
     ...(dots && { dots }),
+    ...(tiles && { tiles }),
   };
 }
 
@@ -166,6 +172,7 @@ const UNITS: readonly (readonly [string, string])[] = [
   ["avx512vnni", "VNNI"],
   ["avxvnni", "AVX-VNNI"],
   ["avx512bf16", "BF16"],
+  ["amxint8", "AMX"],
   ["dotprod", "DotProd"],
   ["armbf16", "BF16"],
 ];

@@ -46,6 +46,11 @@ export function dotsOf({ dots }: Features): Dots | undefined {
 export const dotText = (f: Features, op: DotOp): string | undefined =>
   instructions(f).find((i) => i.op === op)?.text;
 
+/** The operations that run on AMX. */
+export function tilesOf({ tiles }: Features): Dots | undefined {
+  return tiles && { ...(tiles.i8 && { i8: "dot4S" }), ...(tiles.bf16 && { bf16: "dot2B" }) };
+}
+
 /** The name of a function `(a, b, sum)` for one vector. */
 export function dot(u: Unit, op: DotOp, lanes: number): string {
   const found = instructions(u.features).find((i) => i.op === op);

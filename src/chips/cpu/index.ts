@@ -41,7 +41,10 @@ function openParts(): Parts {
 function findParts(): Parts {
   const compiler = openCompiler();
   try {
-    return { compiler, native: loadNative(compiler) };
+    const native = loadNative(compiler);
+    const { tiles, ...others } = compiler.features;
+    if (!tiles || native.tiles()) return { compiler, native };
+    return { compiler: { ...compiler, features: others }, native };
   } catch (e) {
     const koffi = (e as { code?: string }).code === "MODULE_NOT_FOUND";
     const hint = koffi ? "`npm install koffi`" : installHint();

@@ -22,6 +22,8 @@ export interface Native {
   map(path: string, position: number, bytes: number): number;
   unmap(address: number, bytes: number): void;
   page(): number;
+  /** Asks the system to let this process use AMX; 1 where it does. */
+  tiles(): number;
   copyIn(to: number, from: Uint8Array, bytes: number): void;
   copyOut(to: Uint8Array, from: number, bytes: number): void;
   copy(to: number, from: number, bytes: number): void;
@@ -56,6 +58,7 @@ export function loadNative(c: Compiler): Native {
     map: bind("map", "intptr_t", "str", "int64_t", "int64_t"),
     unmap: bind("unmap", "void", "intptr_t", "int64_t"),
     page: bind("page", "int64_t"),
+    tiles: bind("tiles", "int"),
     copyIn: bind("copy", "void", "intptr_t", "const uint8_t *", "int64_t"),
     copyOut: bind("copy", "void", "uint8_t *", "intptr_t", "int64_t"),
     copy: bind("copy", "void", "intptr_t", "intptr_t", "int64_t"),

@@ -36,6 +36,7 @@ import {
   streamVector,
 } from "./memory.js";
 import { analyzeRegisters, eachStmt, type Registers } from "./registers.js";
+import { configureTiles, RELEASE_TILES, tileProducts } from "./tiles.js";
 import { bytesOf, type CKind, type Features, intOf, list, literal, Unit, unsignedOf } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
@@ -93,6 +94,7 @@ class FormPrinter {
   private readonly params = new Set<number>();
   private usesFrame = false;
   private streams = false;
+  private tiles = false;
   private depth = 2;
   private temporaries = 0;
 
@@ -118,6 +120,7 @@ class FormPrinter {
     const I = this.u.type("i32", 1);
     for (const axis of axes) out.push(`  ${I} n${axis}=(${I})args[${axis}];(void)n${axis};`);
     if (!axes.size && !this.params.size) out.push("  (void)args;");
+    if (this.tiles) out.push(`  ${configureTiles(this.u)}`);
     if (grid3)
       out.push(
         `  const i64 gx=args[0],gy=args[1];${I} x=(${I})(begin%gx),y=(${I})(begin/gx%gy),z=(${I})(begin/gx/gy);(void)z;`,
@@ -130,6 +133,7 @@ class FormPrinter {
     if (grid3) out.push("    if(++x==gx){x=0;if(++y==gy){y=0;z++;}}");
     out.push("  }");
     if (this.streams) out.push(`  ${streamFence(this.u)}();`);
+    if (this.tiles) out.push(`  ${RELEASE_TILES}`);
     out.push("}", "");
     return out.join("\n");
   }
@@ -182,6 +186,10 @@ class FormPrinter {
         break;
       case "atomic":
         this.atomic(s);
+        break;
+      case "tiles":
+        this.tiles = true;
+        this.emit(tileProducts(s, ({ mem, at }) => this.address(mem, "i32", at)));
         break;
       case "for": {
         if (s.products && fitsOuterProducts(this.u.features, s.products)) {

@@ -104,6 +104,9 @@ export function analyzeRegisters(form: Form): Registers {
       case "prefetch":
         use(stmt.at);
         break;
+      case "tiles":
+        for (const rows of [stmt.sums, stmt.left, stmt.right]) use(rows.at);
+        break;
       case "atomic":
         use(stmt.at);
         use(stmt.value);

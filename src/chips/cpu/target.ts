@@ -3,7 +3,7 @@
 import type { Func } from "../../compiler/ir/index.js";
 import type { VectorShape } from "../../compiler/lower/simd/form.js";
 import type { Form } from "../../compiler/lower/simd/form.js";
-import { dotsOf } from "./dots.js";
+import { dotsOf, tilesOf } from "./dots.js";
 import { outerBlock } from "./products.js";
 import { lowerSimd } from "../../compiler/lower/simd/index.js";
 import { lowerReports, type ReportSite } from "../../compiler/passes/index.js";
@@ -31,6 +31,7 @@ export class CpuTarget implements Target {
     ]);
     const outerProducts = outerBlock(features);
     const dots = dotsOf(features);
+    const tiles = tilesOf(features);
     this.shape = {
       bytes: features.vectorBytes,
       registers: features.vectorRegisters,
@@ -42,6 +43,7 @@ export class CpuTarget implements Target {
       maskedMemory: features.x86 && features.vectorBytes === 32,
       ...(outerProducts && { outerProducts }),
       ...(dots && { dots }),
+      ...(tiles && { tiles }),
     };
   }
 

@@ -24,6 +24,8 @@ export interface Features {
   readonly shuffle: boolean;
   /** Instructions that add up products of several elements in a lane. Default: none. */
   readonly dots?: DotUnit;
+  /** AMX, for these dtypes, where the system lets this process use it. Default: none. */
+  readonly tiles?: { readonly i8?: boolean; readonly bf16?: boolean };
 }
 
 /** The sets of instructions for such products; what each has is said in `dots.ts`. */

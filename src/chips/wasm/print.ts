@@ -326,6 +326,8 @@ class Printer {
         this.assign(s.dst);
         return;
       }
+      case "tiles":
+        throw new Error("WebAssembly has no matrix unit");
       default:
         this.structured(s);
     }

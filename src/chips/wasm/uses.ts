@@ -27,6 +27,8 @@ export function operandsOf(s: Stmt): { once: readonly Operand[]; repeated: reado
       return { once: [s.at], repeated: [] };
     case "atomic":
       return { once: s.expected === undefined ? [s.at, s.value] : [s.at, s.value, s.expected], repeated: [] };
+    case "tiles":
+      return { once: [s.sums.at, s.left.at, s.right.at], repeated: [] };
     case "for":
       return { once: [s.lo], repeated: [s.hi, s.step] };
     case "while":

@@ -170,7 +170,7 @@ export const products = {
    * The matrix product of `a [M,K]` and `b [K,N]`, plus `acc [M,N]` where given; or of batches of them, `[B,M,K]` and
    * `[B,K,N]`. Operands have one dtype, or each one of the floats of 8 bits. The result is f32 for floats (f64 for f64)
    * and i32 for integers (i64 for i64), or `outDtype`. Products of bf16 may take bf16 operands, and sums, below the smallest
-   * normal number (1.2e-38) as 0, and round in f32 after each product or after two: AVX512-BF16 and arm64's `bfdot` do, which
+   * normal number (1.2e-38) as 0, and round in f32 after each product or after two: AVX512-BF16, AMX and arm64's `bfdot` do, which
    * PyTorch's products of bf16 use too.
    * @example acc = tl.dot(tl.load(a), tl.load(b), acc);
    */

@@ -28,6 +28,9 @@ export function eachOperand(s: Stmt, fn: (o: Operand) => void): void {
       fn(s.value);
       if (s.expected !== undefined) fn(s.expected);
       return;
+    case "tiles":
+      for (const rows of [s.sums, s.left, s.right]) fn(rows.at);
+      return;
     case "for":
       fn(s.lo);
       fn(s.hi);

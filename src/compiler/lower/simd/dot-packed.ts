@@ -25,7 +25,12 @@ interface Packing {
   /** Words of a vector along N and along K. */
   readonly lanes: number;
   readonly kLanes: number;
+  /** The chip's matrix unit takes it. */
+  readonly tiles: boolean;
 }
+
+/** Rows and columns, and words along K, of a tile of a matrix unit. */
+const TILE = 16;
 
 /** The most words of a vector that `n` words fill; undefined where that is not even the narrowest vector. */
 function lanesFor(shape: VectorShape, n: number): number | undefined {
@@ -40,13 +45,18 @@ function packingOf(op: Op, shape: VectorShape): Packing | undefined {
   const d = dtypeOf(a);
   if (dtypeOf(b) !== d || (d !== "i8" && d !== "bf16")) return undefined;
   if (d === "bf16" && op.attrs["subnormals"]) return undefined;
-  const dot = shape.dots?.[d];
+  const [m, k] = shapeOf(a) as [number, number];
+  const n = shapeOf(b)[1]!;
+  const fits = m % TILE === 0 && n % TILE === 0 && k % ((TILE * 32) / DTYPES[d].bits) === 0;
+  const tiles = fits ? shape.tiles?.[d] : undefined;
+  const dot = tiles ?? shape.dots?.[d];
   if (!dot) return undefined;
   const dtype = dot === "dot2S" ? "i16" : d;
   const per = 32 / DTYPES[dtype].bits;
-  const k = shapeOf(a)[1]!;
-  const [lanes, kLanes] = [lanesFor(shape, shapeOf(b)[1]!), lanesFor(shape, k / per)];
-  return k % per === 0 && lanes && kLanes ? { op: dot, dtype, per, lanes, kLanes } : undefined;
+  const [lanes, kLanes] = [lanesFor(shape, n), lanesFor(shape, k / per)];
+  return k % per === 0 && lanes && kLanes
+    ? { op: dot, dtype, per, lanes, kLanes, tiles: tiles !== undefined }
+    : undefined;
 }
 
 /** Whether the tile is computed element by element and whoever reads it as a whole is such a product. */
@@ -63,7 +73,7 @@ function packs(v: Value, shape: VectorShape): boolean {
 
 /** The dtype that a tile of packed elements stands in; undefined where nobody wants it packed. */
 export function narrowOf(v: Value, shape: VectorShape): DType | undefined {
-  if (!shape.dots || !packs(v, shape)) return undefined;
+  if ((!shape.dots && !shape.tiles) || !packs(v, shape)) return undefined;
   const dots = [...v.uses].filter((u) => u.opcode === "dot");
   if (dots.length === 0 || !dots.every((u) => u.operands.slice(0, 2).every((x) => packs(x, shape))))
     return undefined;
@@ -102,7 +112,8 @@ export function emitPackedDot(
   const n = shapeOf(op.operands[1]!)[1]!;
   const kind = regKind(dtypeOf(op.result)) as "i32" | "f32";
   const p: Product = { e, frame, shape, how, m, n, words: k / how.per, kind };
-  if (m === 1 && b.columns) emitRow(p, a, b, c);
+  if (how.tiles) emitTiles(p, a, b, c);
+  else if (m === 1 && b.columns) emitRow(p, a, b, c);
   else emitBlocks(p, a, b, c);
   return true;
 }
@@ -189,6 +200,28 @@ function emitRow(p: Product, a: Cell, b: Cell, c: Cell): void {
 interface Right {
   readonly cell: Cell;
   readonly width: number;
+}
+
+/** Blocks of two by two tiles, straight from the operands and into C. */
+function emitTiles(p: Product, a: Cell, b: Cell, c: Cell): void {
+  const { e, frame, m, n, words } = p;
+  const [rows, width] = [Math.min(m, 2 * TILE), Math.min(n, 2 * TILE)];
+  const right: Right = { cell: frame.cell("i32", words * n), width };
+  emitRight(p, b, right);
+  e.loop(0, n, width, (column) => {
+    e.loop(0, m, rows, (row) => {
+      e.out.push({
+        s: "tiles",
+        op: p.how.op,
+        rows,
+        columns: width,
+        words,
+        sums: { mem: frame.mem(c), at: add(e, times(e, row, n), column), stride: n },
+        left: { mem: frame.mem(a), at: times(e, row, words), stride: words },
+        right: { mem: frame.mem(right.cell), at: times(e, column, words), stride: width },
+      });
+    });
+  });
 }
 
 function emitBlocks(p: Product, a: Cell, b: Cell, c: Cell): void {

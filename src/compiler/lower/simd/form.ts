@@ -194,6 +194,20 @@ export type Stmt =
       readonly expected?: Operand;
       readonly unsigned?: boolean;
     }
+  /**
+   * `sums[r, j] += left[r, w] * right[w, j]`, with `op` for the product of two words, over 16 or 32 rows and columns and all of
+   * `words`, a multiple of 16. See {@link VectorShape.tiles}.
+   */
+  | {
+      readonly s: "tiles";
+      readonly op: DotOp;
+      readonly rows: number;
+      readonly columns: number;
+      readonly words: number;
+      readonly sums: Rows;
+      readonly left: Rows;
+      readonly right: Rows;
+    }
   /** Scalar `iv` counts from `lo` while `iv < hi` (signed); `step` is a positive operand. `iv` is not assigned in the body. */
   | {
       readonly s: "for";
@@ -230,6 +244,13 @@ export interface OuterProducts {
   readonly left: Panel;
   readonly right: Panel;
   readonly steps: number;
+}
+
+/** Rows of words of 32 bits in memory, `stride` words apart. */
+export interface Rows {
+  readonly mem: Mem;
+  readonly at: Operand;
+  readonly stride: number;
 }
 
 /** A packed operand of {@link OuterProducts}: where it starts and its strides, in elements. */
@@ -276,6 +297,8 @@ export interface VectorShape {
   readonly outerProducts?: { readonly rows: number; readonly vectors: number };
   /** What sums products of these dtypes in one instruction. Default: none; then elements are widened before they are multiplied. */
   readonly dots?: Dots;
+  /** Products of these dtypes run on a matrix unit, as statements `tiles`. Default: there is none. */
+  readonly tiles?: Dots;
   /** `lookup` in vectors of this many lanes is one instruction. Default: none; then there is none. */
   readonly lookup?: number;
   /** `prefetch` is of use. Default: no; then there is none. */

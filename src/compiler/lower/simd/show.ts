@@ -1,6 +1,6 @@
 // The form as text, for people.
 
-import type { Form, Mem, Operand, Reg, RegType, Stmt } from "./form.js";
+import type { Form, Mem, Operand, Reg, RegType, Rows, Stmt } from "./form.js";
 
 const showReg = (r: Reg): string => `%${r.id}`;
 const show = (o: Operand): string =>
@@ -48,6 +48,13 @@ export function showForm(form: Form): string {
         const sign = s.unsigned ? "U" : "";
         lines.push(
           `${pad}${typed(s.dst)} = atomic.${s.op}${sign}.${s.kind} ${mem(s.mem)}[${show(s.at)}] ${expected}${show(s.value)}`,
+        );
+        return;
+      }
+      case "tiles": {
+        const at = (x: Rows): string => `${mem(x.mem)}[${show(x.at)} by ${x.stride}]`;
+        lines.push(
+          `${pad}tiles.${s.op} ${at(s.sums)}: ${s.rows}x${s.columns} += ${at(s.left)} @ ${at(s.right)} over ${s.words}`,
         );
         return;
       }

@@ -315,6 +315,18 @@ export function verifyForm(form: Form): void {
         check(s, s.iv.type.lanes === 1 && INT.includes(s.iv.type.kind), "the variable is a scalar integer");
         assigned.add(s.iv);
         break;
+      case "tiles":
+        for (const { mem, at } of [s.sums, s.left, s.right]) {
+          scalarInt(s, at, "the index");
+          check(
+            s,
+            "frame" in mem && mem.frame >= 0 && mem.frame < form.frameBytes,
+            "tiles stand in the frame",
+          );
+        }
+        for (const n of [s.rows, s.columns]) check(s, n === 16 || n === 32, `no tiles of ${n}`);
+        check(s, s.words > 0 && s.words % 16 === 0, `no tiles of ${s.words} words`);
+        break;
       case "while":
       case "if":
         fits(s, s.test, mask(1), "the test");

@@ -21,6 +21,13 @@ export const SHAPES: Readonly<Record<string, VectorShape>> = {
     outerProducts: { rows: 8, vectors: 2 },
     dots: { i8: "dot4U", bf16: "dot2B" },
   },
+  tiles: {
+    bytes: 64,
+    registers: 32,
+    address32: false,
+    dots: { i8: "dot4U", bf16: "dot2B" },
+    tiles: { i8: "dot4S", bf16: "dot2B" },
+  },
   narrowDots: { bytes: 16, registers: 32, address32: false, dots: { i8: "dot4S", bf16: "dot2B" } },
   halfDots: { bytes: 32, registers: 16, address32: false, dots: { i8: "dot2S" } },
   wideProducts: { bytes: 64, registers: 32, address32: false, outerProducts: { rows: 8, vectors: 2 } },

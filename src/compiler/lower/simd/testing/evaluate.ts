@@ -2,7 +2,7 @@
 // It checks every access against the buffer's end. Slow; not a chip.
 
 import { f16Bits, f16FromBits } from "../../../ir/rounding.js";
-import type { Form, Mem, MemKind, Operand, Reg, RegKind, RegOp, RegType, Stmt } from "../form.js";
+import type { Form, Mem, MemKind, Operand, Reg, RegKind, RegOp, RegType, Rows, Stmt } from "../form.js";
 
 type Scalar = number | bigint;
 type Val = Scalar | Scalar[];
@@ -324,6 +324,28 @@ class Run {
         return;
       }
       case "prefetch":
+        return;
+      case "tiles":
+        for (let r = 0; r < s.rows; r++)
+          for (let j = 0; j < s.columns; j++) {
+            const kind = s.op === "dot2B" ? "f32" : "i32";
+            const word = (
+              x: Rows,
+              row: number,
+              k: number,
+              as: "i32" | "f32",
+            ): [DataView, MemKind, number] => {
+              const [view, at] = this.place(x.mem, "i32", x.at, row * x.stride + k);
+              return [view, as, at];
+            };
+            let sum = readMem(...word(s.sums, r, j, kind));
+            for (let w = 0; w < s.words; w++) {
+              const [x, y] = [readMem(...word(s.left, r, w, "i32")), readMem(...word(s.right, w, j, "i32"))];
+              sum = scalarOp(s.op, "i32", kind, [x, y, sum]);
+            }
+            const [view, , at] = word(s.sums, r, j, kind);
+            writeMem(view, kind, at, sum);
+          }
         return;
       case "atomic": {
         const [view, at] = this.place(s.mem, s.kind, s.at, 0);
