@@ -26,6 +26,8 @@ const apart = pointwise((_tl, x, y, eps) => x - y + eps, {
   over: [0, 1],
 });
 const product = pointwise((_tl, a, b) => a * b, { name: "product" });
+/** By one length after the other: their product may be too large or too small. */
+const angle = pointwise((_tl, dot, a, b) => dot / a / b, { name: "angle" });
 const quotient = pointwise((_tl, a, b) => a / b, { name: "quotient" });
 /** At least `low`; the gradient passes everywhere. */
 const atLeast = pointwise((tl, x, low) => tl.maximum(x, low, { propagateNan: true }), {
@@ -64,11 +66,9 @@ export const cosineSimilarity: Operator<(x1: Tensor, x2: Tensor, dim?: number, e
     run: (x1: Tensor, x2: Tensor, dim: number, eps: number) => {
       const [a, b] = [widened(x1), widened(x2)];
       const shape = broadcastShapes(a.shape, b.shape);
-      const unit = (t: Tensor): Tensor => {
-        const wide = t.expand([...shape]);
-        return quotient(wide, atLeast(norm(wide, 2, [dim], true), eps));
-      };
-      return narrowed(sum(product(unit(a), unit(b)), [dim]), x1);
+      const [u, v] = [a.expand([...shape]), b.expand([...shape])];
+      const length = (t: Tensor): Tensor => atLeast(norm(t, 2, [dim], false), eps);
+      return narrowed(angle(sum(product(u, v), [dim]), length(u), length(v)), x1);
     },
     derivative: "composite",
     opinfo: ["nn.functional.cosine_similarity"],
