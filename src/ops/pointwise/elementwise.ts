@@ -129,15 +129,7 @@ function declareInPlace(
 ): void {
   const { check } = def;
   const generated = def.derivative === undefined || def.derivative === "generated";
-  // What the derivative reads of the old contents: handed from `run` to `save`, which follows it at once.
-  let before: Tensor | null = null;
-  const derivative = generated
-    ? derivativeOf(choose, tensors, def, () => {
-        const old = before;
-        before = null;
-        return old;
-      })
-    : def.derivative;
+  const derivative = generated ? derivativeOf(choose, tensors, def, true) : def.derivative;
   operator({
     ...common,
     schema: inPlaceSchema(def.schema),
@@ -158,32 +150,11 @@ function declareInPlace(
         throw new TypeError(
           `${f.kernel.name}: a result of ${result} cannot be written into a tensor of ${self.dtype}`,
         );
-      before = generated ? oldContents(f, args, inputs, order, tensors.at) : null;
       f.kernel.into(inputs, [self], dtype);
       return self;
     },
     derivative: derivative as Derivative,
   });
-}
-
-/** A copy of `self`, if gradients are wanted that read it. */
-function oldContents(
-  f: Differentiable,
-  args: readonly unknown[],
-  inputs: readonly Input[],
-  order: readonly number[],
-  tensors: readonly number[],
-): Tensor | null {
-  const needs = order.map((at) => {
-    const v = args[at];
-    return tensors.includes(at) && v instanceof Tensor && v.requiresGrad;
-  });
-  if (!needs.includes(true)) return null;
-  const self = args[0] as Tensor;
-  const { live } = f.plan(inputs, needs);
-  return inputs.some((x, i) => live[i] && x === self)
-    ? (callOperator("clone", self.detach()) as Tensor)
-    : null;
 }
 
 const complete = (args: readonly unknown[], def: ElementwiseDefinition): readonly unknown[] =>
@@ -195,26 +166,37 @@ function pick(args: readonly unknown[], order: readonly number[]): unknown[] {
   return list;
 }
 
-/** The generated derivative. `before` gives the old contents of an argument that was written. */
+/** The generated derivative. Of an operator that writes its first argument, what it reads of that is copied before. */
 function derivativeOf(
   choose: (args: readonly Argument[]) => Choice,
   tensors: TensorArguments,
   def: ElementwiseDefinition,
-  before?: () => Tensor | null,
+  writes = false,
 ): Derivative {
   const needsOf = (order: readonly number[], needs: readonly boolean[]): boolean[] =>
     order.map((at) => {
       const k = tensors.at.indexOf(at);
       return k >= 0 && needs[k]!;
     });
+  /** The tensors that backward reads. */
+  const read = (args: readonly unknown[], needs: readonly boolean[]): Tensor[] => {
+    const { fn, order } = choose(args as Argument[]);
+    const inputs = pick(complete(args, def), order);
+    return liveTensors(fn.plan(inputs as Operand[], needsOf(order, needs)), inputs);
+  };
+  const save: Partial<Derivative> = writes
+    ? {
+        saveBefore: (args, needs) => {
+          const list = read(args, needs);
+          const self = args[0] as Tensor;
+          if (!list.includes(self)) return list;
+          const old = callOperator("clone", self.detach()) as Tensor;
+          return list.map((t) => (t === self ? old : t));
+        },
+      }
+    : { save: (args, _outputs, needs) => read(args, needs) };
   return {
-    save: (args, _outputs, needs) => {
-      const { fn, order } = choose(args as Argument[]);
-      const inputs = pick(complete(args, def), order);
-      const old = before?.() ?? null;
-      const from = old === null ? inputs : inputs.map((x) => (x === args[0] ? old : x));
-      return liveTensors(fn.plan(inputs as Operand[], needsOf(order, needs)), from);
-    },
+    ...save,
     backward: (ctx: BackwardContext, ...grads) => {
       const { fn, order } = choose(ctx.args as Argument[]);
       const found = fn.backward(
