@@ -9,6 +9,17 @@ export const tuning: TuningTable = {
     "matmul": [
       {
         "when": {
+          "M": "65..",
+          "K": "..256"
+        },
+        "use": {
+          "BM": 256,
+          "BN": 256,
+          "BK": 256
+        }
+      },
+      {
+        "when": {
           "M": "65.."
         },
         "use": {
