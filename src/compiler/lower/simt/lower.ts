@@ -193,7 +193,7 @@ function emitApart(unit: Unit, p: Production): number {
 }
 
 /** Changes whenever the form that is made of a function does. Part of the fingerprint of every chip that prints it. */
-export const LOWERING_VERSION = 9;
+export const LOWERING_VERSION = 10;
 
 /** Lowers an optimised function. Throws CompileError where a program does not fit the chip's shared memory. */
 export function lowerSimt(original: Func, shape: SimtShape): Form {
@@ -239,15 +239,16 @@ export function lowerSimt(original: Func, shape: SimtShape): Form {
   }
 }
 
-/** Threads of a multiprocessor that hide what memory takes, and the estimates of registers at which the assembler can be held to them. */
-const [HIDING, LEAST_HELD, MOST_HELD] = [768, 90, 120];
+/** Threads of a multiprocessor that hide what memory takes, and the estimate of registers up to which the assembler can be held to them. */
+const [HIDING, MOST_HELD] = [768, 120];
 
 /**
- * Workgroups that are to share a multiprocessor. Products whose shares wait for memory are held to a few registers less than the assembler
- * would take, where that lets one more workgroup in.
+ * Workgroups that are to share a multiprocessor. Loops of several products whose shares wait for memory are held to a few registers
+ * less than the assembler would take, which lets one more workgroup in; one product has room, and gets slower.
  */
 function sharingOf(plan: Plan, registers: number): number {
-  const waits = (plan.direct?.shares ?? 1) > 1 && registers > LEAST_HELD && registers <= MOST_HELD;
+  const { direct } = plan;
+  const waits = direct && direct.shares > 1 && direct.dots.size > direct.loops.size && registers <= MOST_HELD;
   return waits ? Math.max(1, Math.floor(HIDING / plan.threads)) : plan.sharing;
 }
 
