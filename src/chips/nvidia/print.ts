@@ -199,7 +199,8 @@ class Printer implements Head, Bases {
         break;
       case "await":
         this.awaits = true;
-        u.emit("griddepcontrol.wait;");
+        // Before that, a launch begins when the one before has ended.
+        if (u.capability >= OVERLAPS) u.emit("griddepcontrol.wait;");
         break;
       case "issue":
         // No load passes a barrier, even of a warp.
