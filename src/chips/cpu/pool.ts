@@ -24,8 +24,13 @@ const ASLEEP_NS = 10_000;
 const MOST_PLACED = 16;
 /** How long the shortest chunk of a launch takes, where there are enough programs. */
 const CHUNK_NS = 2_000;
-/** How long a thread watches for the next launch before it sleeps: what lies between two launches of a model. */
-const WATCH_NS = 40_000;
+/**
+ * How long a thread watches for the next launch before it sleeps: what the short launches of a layer's attention take, which the caller
+ * runs alone. In a virtual machine a processor that sleeps is given away, and is back late. After the first part of that time others
+ * who want the processor have it first.
+ */
+const WATCH_NS = 200_000;
+const ALONE_NS = 40_000;
 
 export const POOL_C = `
 #define _GNU_SOURCE
@@ -154,6 +159,7 @@ static void *thread_main(void *arg) {
       if (p->watch) {
         const double now = now_ns();
         if (!until) until = now + ${WATCH_NS};
+        if (until - now < ${WATCH_NS - ALONE_NS}) sched_yield();
         if (now < until) continue;
       }
       __atomic_fetch_add(&p->sleepers, 1, __ATOMIC_SEQ_CST);
