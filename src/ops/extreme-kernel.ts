@@ -46,31 +46,33 @@ const search = kernel(
 /** The same where threads share a program: each finds the first best of what it reads, and they meet at the end. */
 const searchWide = kernel(
   // biome-ignore format: one line per group
-  { x: ptr, values: ptr, indices: ptr, K1: i32, sk0: dim, sk1: dim, R: i32, MAX: constexpr.bool, COLS: constexpr, T: constexpr.dtype,
-    INIT: constexpr },
-  ({ x, values, indices, K1, sk0, sk1, R, MAX, COLS, T, INIT }, tl) => {
+  { x: ptr, values: ptr, indices: ptr, K1: i32, sk0: dim, sk1: dim, R: dim, MAX: constexpr.bool, FLOAT: constexpr.bool,
+    LINE: constexpr.bool, COLS: constexpr, T: constexpr.dtype, INIT: constexpr },
+  ({ x, values, indices, K1, sk0, sk1, R, MAX, FLOAT, LINE, COLS, T, INIT }, tl) => {
     const k = tl.programId(0);
-    const base = x + (tl.floorDiv(k, K1) * sk0 + (k % K1) * sk1);
+    const base = x + (LINE ? k * sk1 : tl.floorDiv(k, K1) * sk0 + (k % K1) * sk1);
     const own = tl.arange(0, COLS);
     let best = tl.full([COLS], INIT, T);
-    let where = own;
+    let where = tl.zeros([COLS], tl.i32);
     for (let j = tl.cast(0, tl.i32); j < R; j += COLS) {
       const r = j + own;
-      const v = tl.where(r < R, tl.cast(tl.load(base + r, r < R, 0), T), INIT);
-      const better = (MAX ? v > best : v < best) || (tl.isnan(v) && !tl.isnan(best));
-      where = tl.where(better, r, where);
-      best = tl.where(better, v, best);
+      const raw = tl.cast(tl.load(base + r, r < R, FLOAT ? INIT : 0), T);
+      const v = FLOAT ? raw : tl.where(r < R, raw, INIT);
+      // Not "better": one comparison tells of NaN, too.
+      const stays = (MAX ? v <= best : v >= best) || tl.isnan(best);
+      where = tl.where(stays, where, j);
+      best = tl.where(stays, best, v);
     }
     const top = MAX ? tl.max(best, 0, { propagateNan: true }) : tl.min(best, 0, { propagateNan: true });
     const equal = best === top || (tl.isnan(top) && tl.isnan(best));
     tl.store(values + k, top);
-    tl.store(indices + k, tl.cast(tl.min(tl.where(equal, where, 2147483647), 0), tl.i64));
+    tl.store(indices + k, tl.cast(tl.min(tl.where(equal, where + own, 2147483647), 0), tl.i64));
   },
   "search_extreme_wide",
 );
 
-/** Rows that a program of many threads searches by itself. */
-const [WIDE_LEAST, WIDE_MOST] = [1024, 65536];
+/** Rows that a program of many threads searches by itself, so many elements at once. */
+const [WIDE_LEAST, WIDE_MOST, WIDE_BLOCK] = [1024, 65536, 1024];
 
 const LONG = 32768;
 const bucket = (n: number): number => (n <= 16 ? 16 : n <= 128 ? 128 : 1024);
@@ -86,9 +88,9 @@ export function launchSearch(w: Walk, kind: "max" | "min", from?: Tensor): [Tens
   if (programThreads > 1 && wide && K >= threads) {
     const values = empty([K], { dtype: x.dtype, device });
     const indices = empty([K], { dtype: "i64", device });
-    const COLS = Math.min(4096, 2 ** Math.ceil(Math.log2(R)));
     searchWide.launch([K], {
-      x, values, indices, K1: w.K1, sk0: w.sk0, sk1: w.sk1, R, MAX: kind === "max", COLS, T, INIT: startOf(kind, T),
+      x, values, indices, K1: w.K1, sk0: w.sk0, sk1: w.sk1, R, MAX: kind === "max",
+      FLOAT: T === "f32" || T === "f64", LINE: w.K0 === 1, COLS: WIDE_BLOCK, T, INIT: startOf(kind, T),
     }); // biome-ignore format: one line
     return [values, indices];
   }

@@ -1,7 +1,7 @@
 // The kernels of reductions and their launch: any strides, any dimensions, without a copy where the dimensions
 // collapse. What PyTorch calls them stands in `reduce.ts` and `extreme.ts`.
 
-import { type DType, isFloat } from "../compiler/ir/index.js";
+import { type DType, DTYPES, isFloat } from "../compiler/ir/index.js";
 import { constexpr, dim, f64, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 import { callOperator, empty, type Tensor } from "../tensor/index.js";
@@ -306,7 +306,9 @@ export function launchReduce(w: Walk, o: ReduceOptions): Tensor {
   // Few results of many elements: parts first, then the parts. The order of the sum is fixed by the shapes.
   const { threads, programThreads = 1 } = x.chip.capabilities;
   const alongI = R0 > 1;
-  const cut = partsOf(programs, threads, R0 * R1 * K, alongI ? R0 : R1);
+  // As many bytes are to be on their way as keep the memory busy.
+  const together = programThreads > 1 ? Math.max(1, 8 / DTYPES[x.dtype].bytes) : 1;
+  const cut = partsOf(programs, threads * together, R0 * R1 * K, alongI ? R0 : R1);
   const even = Math.ceil((alongI ? R0 : R1) / cut) || 1;
   // Parts of whole blocks begin where accesses are aligned.
   const length = !alongI && !columns && cut > 1 ? Math.ceil(even / COLS) * COLS : even;

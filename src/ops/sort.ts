@@ -52,6 +52,7 @@ const gradient = {
 
 const sortPlain = operator<(self: Tensor, dim?: number, descending?: boolean) => [Tensor, Tensor]>({
   schema: "sort(Tensor self, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
+  replay: true,
   run: (self: Tensor, dim: number, descending: boolean) => run(self, dim, descending),
   derivative: gradient,
   opinfo: [sortSamples("sort")],
@@ -63,6 +64,7 @@ const sortStable = operator<
 >({
   schema:
     "sort.stable(Tensor self, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
+  replay: true,
   run: (self: Tensor, _stable: boolean | null, dim: number, descending: boolean) =>
     run(self, dim, descending),
   derivative: gradient,
@@ -98,6 +100,7 @@ export const sort: Overloads<SortFunction> = overloads<SortFunction>(sortPlain, 
 
 const argsortPlain = operator<(self: Tensor, dim?: number, descending?: boolean) => Tensor>({
   schema: "argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor",
+  replay: true,
   run: (self: Tensor, dim: number, descending: boolean) => indicesOf(self, dim, descending),
   derivative: "none",
   opinfo: [sortSamples("argsort")],
@@ -108,6 +111,7 @@ const argsortStable = operator<
   (self: Tensor, options: { stable: boolean; dim?: number; descending?: boolean }) => Tensor
 >({
   schema: "argsort.stable(Tensor self, *, bool stable, int dim=-1, bool descending=False) -> Tensor",
+  replay: true,
   run: (self: Tensor, _stable: boolean, dim: number, descending: boolean) => indicesOf(self, dim, descending),
   derivative: "none",
   opinfo: [sortSamples("argsort")],

@@ -28,6 +28,7 @@ export const topk: Operator<
 > = operator({
   schema:
     "topk(Tensor self, SymInt k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)",
+  replay: true,
   run: (self: Tensor, k: number, dim: number, largest: boolean) => {
     const d = normalizeDim(dim, self.ndim);
     const n = self.shape[d] ?? 1;

@@ -19,6 +19,7 @@ function capabilities(device: CudaDevice): Capabilities {
     i64: true,
     threads: device.multiprocessors,
     programThreads: 1024,
+    programsWait: true,
     elementsPerProgram: 1024,
     dotBlock: [128, 128, 32],
     matrixDtypes: device.capability >= 80 ? ["bf16", "f16"] : [],

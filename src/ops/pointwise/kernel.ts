@@ -1,7 +1,7 @@
 // The host side of pointwise operators: finds the variant of the kernel that fits the operands, fills in its
 // arguments, launches it. What it computes is a scalar function; gradients are `gradient.ts`.
 
-import { isNarrowFloat, roundTo } from "../../compiler/ir/index.js";
+import { DTYPES, isNarrowFloat, roundTo } from "../../compiler/ir/index.js";
 import type { ScalarFunction } from "../../compiler/lang/index.js";
 import { type Kernel, kernelOf } from "../../runtime/kernel.js";
 import type { DType, Scalar } from "../../tensor/dtype.js";
@@ -49,6 +49,8 @@ const SHORT_ROW = 16;
 const TURNED_ROWS = 64;
 const TURNED_BLOCK = 64;
 const TURNED_BLOCK_SMALL = 16;
+/** So many programs for each of a chip's threads are more than run at once. */
+const MANY_PROGRAMS = 32;
 /** Larger launches are split, so that element numbers stay below 2^31. */
 const MAX_ELEMENTS = 2 ** 30;
 
@@ -169,12 +171,19 @@ export class PointwiseKernel {
       }
     stream = streams(out, operands.slice(0, operands.length - outputs.length));
     // Tiles have powers of two as dimensions.
-    const per = 1 << (31 - Math.clz32(out.storage.chip.capabilities.elementsPerProgram));
+    const { elementsPerProgram, programThreads = 1, threads } = out.storage.chip.capabilities;
+    const per = 1 << (31 - Math.clz32(elementsPerProgram));
     steps.length = 0;
     rowSteps.length = 0;
     if (flat) {
-      for (let k = 0; k < operands.length; k++) steps.push("unit");
-      this.launchFlat(inputs, outputs, common, numel, per);
+      let widest = 0;
+      for (let k = 0; k < operands.length; k++) {
+        steps.push("unit");
+        widest = Math.max(widest, DTYPES[operands[k]!.dtype].bytes);
+      }
+      // Threads that share a program read two vectors each, where there are programs enough.
+      const twice = programThreads > 1 && widest <= 2 && numel > MANY_PROGRAMS * threads * per;
+      this.launchFlat(inputs, outputs, common, numel, twice ? 2 * per : per);
       return;
     }
     walk.plan(shape, operands, operands.length - outputs.length);

@@ -5,7 +5,7 @@ import { bitsOf, type Layout } from "./layout.js";
 import type { SimtShape } from "./shape.js";
 
 /** Elements that one thread ranks. */
-export const RANKED = 8;
+export const RANKED = 16;
 
 /** Every subgroup has elements that follow one another, and takes as many at once as it has lanes. */
 export function rankLayout(shape: readonly number[], threads: number, subgroup: number): Layout {

@@ -40,6 +40,9 @@ const HUGE_BLOCK = 2 ** 14;
 /** Registers that a thread with a block of 8 x 8 sums and its operands does not do without. */
 const LEAST_REGISTERS = 128;
 
+/** Workgroups that sort by counting hide each other's waits; a thread does not do with fewer registers. */
+const [RANK_SHARING, RANK_REGISTERS] = [3, 64];
+
 /** A layout whose threads hold `count` neighbours in a row: bits that lanes hold change places with others of the row. */
 function neighboursIn(l: Layout, count: number): Layout {
   const cols = l.shape[1]!;
@@ -209,6 +212,10 @@ export class Plan {
 
   /** Workgroups that are to share a multiprocessor. */
   get sharing(): number {
+    if (this.counted.size > 0) {
+      const most = (this.shape.groupRegisters ?? 0) / (this.threads * RANK_REGISTERS);
+      return Math.max(1, Math.min(RANK_SHARING, Math.floor(most)));
+    }
     const s = this.staged.values().next().value as Staged | undefined;
     const each = (this.shape.groupRegisters ?? 0) / (this.threads * LEAST_REGISTERS);
     return s ? Math.min(s.sharing, Math.max(1, Math.floor(each))) : 1;
