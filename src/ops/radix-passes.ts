@@ -60,7 +60,7 @@ export const distributePass = kernel(
     tl,
   ) => {
     const row = tl.programId(1);
-    // Taken modulo the tiles, so that a launch that is made again, as profilers do, stays within the buffers.
+    // A launch that is made again on what it left behind, as profilers do, gives nonsense, but within the buffers.
     const tile = tl.atomicAdd(turns + row, 1, true, { order: "relaxed" }) % tiles;
     const base = row * cols;
     const own = tl.arange(0, B);
@@ -110,9 +110,10 @@ export const distributePass = kernel(
     }
     tl.atomicXchg(said + tile * BUCKETS, (before + count!) | ALL, true, { order: "relaxed" });
 
-    const live = own < tl.minimum(cols - tile * B, B);
     const digit = digitAt(word!, shift, BUCKETS);
-    const to = base + tl.gather(before - first!, digit, 0) + own;
+    const rank = tl.gather(before - first!, digit, 0) + own;
+    const live = own < tl.minimum(cols - tile * B, B) && rank < cols;
+    const to = base + rank;
     const source = BITS === 64 ? ordered[3]! : tl.cast(word!, tl.i32);
     if (LAST) {
       tl.store(indices + to, tl.cast(source, tl.i64), live);
