@@ -24,6 +24,7 @@ import {
   penalize,
   rmsNorm,
   rotary,
+  silu,
   siluMul,
   sortByExpert,
   sum,
@@ -129,6 +130,28 @@ await onEachChip((chip) => {
       const x = leaf([3, 10], 3);
       await same([gatedHalves(x)], [siluMul(x.narrow(1, 0, 5), x.narrow(1, 5, 5))], [x]);
       expect(() => gatedHalves(noise([2, 3]))).toThrow(/must be even, not 3/);
+    });
+
+    it("have the gradients of f32, rounded, in 16 bits", async () => {
+      for (const dtype of ["bf16", "f16"] as const) {
+        const [g, u] = [noise([7, 13], 1).to(dtype), noise([7, 13], 2).to(dtype)];
+        const gradients = async (run: (g: Tensor, u: Tensor) => Tensor, wide: boolean): Promise<number[]> => {
+          const [a, b] = [g, u].map((t) => (wide ? t.to("f32") : t.clone()).requiresGrad_()) as [
+            Tensor,
+            Tensor,
+          ];
+          run(a, b).to("f32").sum().backward();
+          return [...(await numbers(a.grad!)), ...(await numbers(b.grad ?? g))];
+        };
+        for (const run of [siluMul, (x: Tensor) => silu(x), (x: Tensor) => x.sigmoid()]) {
+          const want = await gradients(run, true);
+          (await gradients(run, false)).forEach((v, i) => {
+            expect(Math.abs(v - want[i]!)).toBeLessThan(
+              (dtype === "bf16" ? 2 ** -7 : 2 ** -9) * (Math.abs(want[i]!) + 0.1),
+            );
+          });
+        }
+      }
     });
   });
 

@@ -76,11 +76,9 @@ const SMOOTH: [string, string, number[][]][] = [
       [2, 1],
     ],
   ],
-  ...["exp", "exp2", "expm1", "sin", "cos", "tan", "tanh", "erf"].map((f): [string, string, number[][]] => [
-    f,
-    unary(f),
-    [[0.7], [-1.1], [0.01]],
-  ]),
+  ...["exp", "exp2", "exp2Approx", "sigmoidApprox", "expm1", "sin", "cos", "tan", "tanh", "erf"].map(
+    (f): [string, string, number[][]] => [f, unary(f), [[0.7], [-1.1], [0.01]]],
+  ),
   ...["log", "log2", "log10", "log1p", "sqrt", "rsqrt"].map((f): [string, string, number[][]] => [
     f,
     unary(f),
