@@ -125,9 +125,9 @@ every_chip() {
   lane_a() {
     oracles interpreter "$ALL_SETS" "$@"
     oracles wasm "$ALL_SETS" "$@"
-    oracles cpu "wide" "$@"
+    oracles cpu "half wide" "$@"
   }
-  lane_b() { oracles cpu "models public half" "$@"; }
+  lane_b() { oracles cpu "models public" "$@"; }
   lanes lane_a lane_b -- "$@"
 }
 

@@ -55,7 +55,7 @@ const FEW = 3;
  * Called inside a chip's suite: where the chip's compiler takes a tenth of a second or more for each kernel (a program of its own, or a
  * stand-in for a GPU's), `npm test` runs the first few of the suite's tests and then one of `every`. `VEXIL_TEST_ALL=1` runs all.
  */
-export function shorten(chip: string, every = 6): void {
+export function shorten(chip: string, every = 10): void {
   if (process.env["VEXIL_TEST_ALL"]) return;
   const isSoftware = testedChips.some((c) => c.name === chip && c.isSoftware);
   let n = 0;

@@ -21,7 +21,7 @@ const names = [...new Set(set.cases.map(caseName))].filter((name) => claimed.has
 
 for (const chip of testedChips)
   describe.skipIf(chip.missing !== undefined)(chip.title, () => {
-    shorten(chip.name, 12);
+    shorten(chip.name, 20);
     it.each(names)("%s", async (name) => {
       const cases = set.cases.filter((c) => caseName(c) === name);
       const report = await checkSamples(set, cases, { chip: chip.name });
