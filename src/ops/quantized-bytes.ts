@@ -7,6 +7,7 @@
 import { constexpr, dim, helper, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 import { empty, type Tensor } from "../tensor/index.js";
+import type { IntegerProduct } from "./quantized-units.js";
 
 /**
  * Rows of `x` as bytes: each group's largest magnitude becomes 127, the others the nearest integer, ties to even. Groups follow one
@@ -92,20 +93,9 @@ const ROUNDED = 1024;
 /** Rows, at least and at most, and columns of one program: its sums stay in the nearest cache. */
 const [FEWEST, ROWS, COLUMNS] = [8, 32, 64];
 
-export interface ByteProduct {
-  readonly x: Tensor;
-  readonly q: Tensor;
-  readonly s: Tensor;
+/** What a product of integers takes, and the zero points of the groups, where they have some. */
+export interface ByteProduct extends IntegerProduct {
   readonly zeros: Tensor | null;
-  readonly y: Tensor;
-  readonly M: number;
-  readonly N: number;
-  readonly K: number;
-  readonly bits: 4 | 8;
-  /** Bytes of a row, groups of one, and elements of a group; 0: the whole row. */
-  readonly half: number;
-  readonly groups: number;
-  readonly groupSize: number;
 }
 
 /** Launches the product; tells whether rows can be cut into groups of activations. All tensors are row-major. */

@@ -8,7 +8,7 @@
 
 import { constexpr, helper, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
-import { fromWord, toWord } from "./radix-words.js";
+import { elementOf, fromWord, toWord } from "./radix-words.js";
 
 /** Elements of a tile, and bits of a digit. */
 export const PASS_TILE = 4096;
@@ -50,12 +50,12 @@ export const countPasses = kernel(
 export const distributePass = kernel(
   // biome-ignore format: one line per group
   { x: ptr, words: ptr, from: ptr, toWords: ptr, toPlaces: ptr, values: ptr, indices: ptr,
-    counts: ptr, status: ptr, turns: ptr, cols: i32, tiles: i32, shift: i32, pass: i32, toWord, fromWord, digitAt,
+    counts: ptr, status: ptr, turns: ptr, cols: i32, tiles: i32, shift: i32, pass: i32, toWord, fromWord, elementOf, digitAt,
     FIRST: constexpr.bool, LAST: constexpr.bool, PASSES: constexpr, BUCKETS: constexpr, BITS: constexpr, SIGNED: constexpr.bool,
     FLOAT: constexpr.bool, DOWN: constexpr.bool, K: constexpr.dtype, T: constexpr.dtype, B: constexpr },
   (
     // biome-ignore format: one line per group
-    { x, words, from, toWords, toPlaces, values, indices, counts, status, turns, cols, tiles, shift, pass, toWord, fromWord, digitAt,
+    { x, words, from, toWords, toPlaces, values, indices, counts, status, turns, cols, tiles, shift, pass, toWord, fromWord, elementOf, digitAt,
       FIRST, LAST, PASSES, BUCKETS, BITS, SIGNED, FLOAT, DOWN, K, T, B },
     tl,
   ) => {
@@ -118,15 +118,8 @@ export const distributePass = kernel(
     if (LAST) {
       tl.store(indices + to, tl.cast(source, tl.i64), live);
       const key = BITS === 64 ? word! : word! >>> 32;
-      const made = fromWord(key, BITS, SIGNED, DOWN, K, T);
-      if (FLOAT) {
-        // A word does not tell which zero and which NaN it was.
-        const zero = toWord(tl.cast(0, T), BITS, SIGNED, FLOAT, DOWN);
-        const nan = toWord(tl.cast(0 / 0, T), BITS, SIGNED, FLOAT, DOWN);
-        const unclear = key === zero || key === nan;
-        const exact = tl.load(x + base + source, live && unclear, 0);
-        tl.store(values + to, tl.where(unclear, exact, made), live);
-      } else tl.store(values + to, made, live);
+      const made = elementOf(key, x + base + source, live, toWord, fromWord, BITS, SIGNED, FLOAT, DOWN, K, T);
+      tl.store(values + to, made, live);
     } else {
       tl.store(toWords + to, word!, live);
       if (BITS === 64) tl.store(toPlaces + to, source, live);

@@ -3,7 +3,7 @@
 
 import { constexpr, helper, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
-import { fromWord, toWord } from "./radix-words.js";
+import { elementOf, fromWord, toWord } from "./radix-words.js";
 
 /** Elements of a tile, and bits of a digit. */
 export const TILE = 2048;
@@ -42,12 +42,12 @@ export const countTiles = kernel(
 export const distributeTiles = kernel(
   // biome-ignore format: one line per group
   { x: ptr, words: ptr, from: ptr, toWords: ptr, toPlaces: ptr, values: ptr, indices: ptr, counts: ptr, places: ptr,
-    cols: i32, parts: i32, shift: i32, toWord, fromWord, digitOf,
+    cols: i32, parts: i32, shift: i32, toWord, fromWord, elementOf, digitOf,
     FIRST: constexpr.bool, LAST: constexpr.bool, BUCKETS: constexpr, BITS: constexpr, SIGNED: constexpr.bool,
     FLOAT: constexpr.bool, DOWN: constexpr.bool, K: constexpr.dtype, T: constexpr.dtype, B: constexpr },
   (
     // biome-ignore format: one line per group
-    { x, words, from, toWords, toPlaces, values, indices, counts, places, cols, parts, shift, toWord, fromWord, digitOf,
+    { x, words, from, toWords, toPlaces, values, indices, counts, places, cols, parts, shift, toWord, fromWord, elementOf, digitOf,
       FIRST, LAST, BUCKETS, BITS, SIGNED, FLOAT, DOWN, K, T, B },
     tl,
   ) => {
@@ -79,15 +79,8 @@ export const distributeTiles = kernel(
     if (LAST) {
       tl.store(indices + to, tl.cast(source, tl.i64), live);
       const key = BITS === 64 ? word : word >>> 32;
-      const made = fromWord(key, BITS, SIGNED, DOWN, K, T);
-      if (FLOAT) {
-        // A word does not tell which zero and which NaN it was.
-        const zero = toWord(tl.cast(0, T), BITS, SIGNED, FLOAT, DOWN);
-        const nan = toWord(tl.cast(0 / 0, T), BITS, SIGNED, FLOAT, DOWN);
-        const unclear = key === zero || key === nan;
-        const exact = tl.load(x + base + source, live && unclear, 0);
-        tl.store(values + to, tl.where(unclear, exact, made), live);
-      } else tl.store(values + to, made, live);
+      const made = elementOf(key, x + base + source, live, toWord, fromWord, BITS, SIGNED, FLOAT, DOWN, K, T);
+      tl.store(values + to, made, live);
     } else {
       tl.store(toWords + to, word, live);
       if (BITS === 64) tl.store(toPlaces + to, source, live);

@@ -20,3 +20,33 @@ export const fromWord = helper(
     return tl.fromSortKey(tl.cast(key, K), T);
   },
 );
+
+/**
+ * The element whose key is in `word`, at `at` before the sort. A word does not tell which zero and which NaN it was: those are read
+ * again where `live`. `wordOf` and `plain` are {@link toWord} and {@link fromWord}.
+ */
+export const elementOf = helper(
+  (
+    tl,
+    word,
+    at,
+    live: boolean,
+    wordOf: (v: number, bits: number, signed: boolean, float: boolean, down: boolean) => number,
+    plain: (word: number, bits: number, signed: boolean, down: boolean, K: DType, T: DType) => number,
+    bits: number,
+    signed: boolean,
+    float: boolean,
+    down: boolean,
+    K: DType,
+    T: DType,
+  ) => {
+    let made = plain(word, bits, signed, down, K, T);
+    if (float) {
+      const zero = wordOf(tl.cast(0, T), bits, signed, float, down);
+      const nan = wordOf(tl.cast(0 / 0, T), bits, signed, float, down);
+      const unclear = word === zero || word === nan;
+      made = tl.where(unclear, tl.load(at, live && unclear, 0), made);
+    }
+    return made;
+  },
+);
