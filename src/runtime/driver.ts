@@ -72,12 +72,15 @@ export interface Driver {
   alloc(bytes: number, sparse?: boolean): DeviceBuffer;
   free(buffer: DeviceBuffer): void;
   /**
-   * Bytes of a file as memory without a copy: they are read when they are touched, and what is written to them stays in this
-   * process. `position` is a multiple of {@link mapUnit}. Undefined where the file has no such bytes or the system no such
-   * memory. Only drivers of chips that work in the host's memory have it.
+   * Bytes of a file as memory without a copy: what is written to them stays in this process and with this buffer. They stand
+   * in the buffer from `begin` on. Undefined where the file has no such bytes or the system no such memory. Only drivers of
+   * chips that work in the host's memory have it.
    */
-  mapFile?(path: string, position: number, bytes: number): DeviceBuffer | undefined;
-  readonly mapUnit?: number;
+  mapFile?(
+    path: string,
+    position: number,
+    bytes: number,
+  ): { readonly buffer: DeviceBuffer; readonly begin: number } | undefined;
   /** Copies host bytes in; `src` may be reused when the call returns. Ordered with launches. */
   write(dst: DeviceBuffer, byteOffset: number, src: Uint8Array): void;
   /** Resolves with a fresh copy once everything enqueued before has run. */

@@ -31,11 +31,9 @@ export function storageOfFile(
   copy = false,
 ): { readonly storage: Storage; readonly begin: number } {
   const { driver } = chip;
-  const page = driver.mapUnit;
-  if (!copy && driver.mapFile && page && bytes >= LEAST && position % unit === 0) {
-    const begin = position % page;
-    const buffer = driver.mapFile(path, position - begin, begin + bytes);
-    if (buffer) return { storage: adopt(chip, buffer), begin };
+  if (!copy && driver.mapFile && bytes >= LEAST && position % unit === 0) {
+    const mapped = driver.mapFile(path, position, bytes);
+    if (mapped) return { storage: adopt(chip, mapped.buffer), begin: mapped.begin };
   }
   const storage = allocate(chip, bytes);
   try {

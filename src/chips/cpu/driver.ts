@@ -9,6 +9,7 @@ import { ArgumentBlock, BUFFER, scalarCode } from "../../runtime/argument-block.
 import { OwnedBuffer, OwnedBuffers, showBytes } from "../../runtime/owned-buffers.js";
 import { memoryBytes } from "../../runtime/platform.js";
 import { Reports } from "../../runtime/reports.js";
+import { type FileBytes, FileMaps } from "./file-maps.js";
 import { libraryFile } from "./files.js";
 import type { Native } from "./native.js";
 import { LAUNCH } from "./pool.js";
@@ -54,7 +55,8 @@ export class CpuDriver implements Driver {
   private readonly block: ArgumentBlock;
   private readonly buffers = new OwnedBuffers("cpu");
   /** Those that are bytes of a file, which the system may drop from memory and read again. */
-  private readonly mapped = new Set<OwnedBuffer>();
+  private readonly mapped = new Map<OwnedBuffer, FileBytes>();
+  private readonly files: FileMaps;
   private mappedBytes = 0;
   /** Linux gives out more memory than it has and then ends processes: what does not fit is refused before. */
   private readonly most = memoryBytes() * MEMORY_SHARE;
@@ -69,6 +71,7 @@ export class CpuDriver implements Driver {
     this.pool = native.open(threads);
     if (!this.pool) throw new OutOfMemoryError("the cpu chip cannot allocate its thread pool");
     this.block = new ArgumentBlock(native.block(this.pool));
+    this.files = new FileMaps(native);
   }
 
   alloc(bytes: number, sparse = false): DeviceBuffer {
@@ -84,25 +87,24 @@ export class CpuDriver implements Driver {
     return this.buffers.add(bytes, address);
   }
 
-  mapFile(path: string, position: number, bytes: number): DeviceBuffer | undefined {
+  mapFile(path: string, position: number, bytes: number): ReturnType<NonNullable<Driver["mapFile"]>> {
     this.check();
     this.buffers.checkSize(bytes);
-    const address = this.native.map(path, position, bytes);
-    if (!address) return undefined;
-    const buffer = this.buffers.add(bytes, address);
-    this.mapped.add(buffer);
-    this.mappedBytes += bytes;
-    return buffer;
-  }
-
-  get mapUnit(): number {
-    return this.native.page();
+    const part = this.files.take(path, position, bytes);
+    if (!part) return undefined;
+    const { begin } = part;
+    const buffer = this.buffers.add(begin + bytes, part.address);
+    this.mapped.set(buffer, part);
+    this.mappedBytes += buffer.bytes;
+    return { buffer, begin };
   }
 
   free(buffer: DeviceBuffer): void {
     const b = this.own(buffer);
-    if (this.mapped.delete(b)) {
-      this.native.unmap(b.handle, b.bytes);
+    const part = this.mapped.get(b);
+    if (part) {
+      this.mapped.delete(b);
+      this.files.release(part);
       this.mappedBytes -= b.bytes;
     } else this.native.free(b.handle);
     this.buffers.remove(b);

@@ -18,10 +18,13 @@ export interface Native {
   error(pool: number): string;
   alloc(bytes: number, sparse: boolean): number;
   free(address: number): void;
-  /** Bytes of a file as memory, from a multiple of {@link page} on; 0 where there are no such bytes. */
-  map(path: string, position: number, bytes: number): number;
+  /** What a file is (its size and what tells it from others) in four numbers; 0 where it cannot be opened. */
+  file(path: string, about: Float64Array): number;
+  /** A whole file as memory; 0 where there is no such memory. */
+  map(path: string, bytes: number): number;
+  /** Has bytes of a mapped file ready for reading. */
+  fetch(address: number, bytes: number): void;
   unmap(address: number, bytes: number): void;
-  page(): number;
   /** Asks the system to let this process use AMX; 1 where it does. */
   tiles(): number;
   copyIn(to: number, from: Uint8Array, bytes: number): void;
@@ -55,9 +58,10 @@ export function loadNative(c: Compiler): Native {
     error: bind("error", "str", "intptr_t"),
     alloc: bind("alloc", "intptr_t", "int64_t", "bool"),
     free: bind("free", "void", "intptr_t"),
-    map: bind("map", "intptr_t", "str", "int64_t", "int64_t"),
+    file: bind("file", "int", "str", "double *"),
+    map: bind("map", "intptr_t", "str", "int64_t"),
+    fetch: bind("fetch", "void", "intptr_t", "int64_t"),
     unmap: bind("unmap", "void", "intptr_t", "int64_t"),
-    page: bind("page", "int64_t"),
     tiles: bind("tiles", "int"),
     copyIn: bind("copy", "void", "intptr_t", "const uint8_t *", "int64_t"),
     copyOut: bind("copy", "void", "uint8_t *", "intptr_t", "int64_t"),

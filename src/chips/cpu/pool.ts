@@ -35,6 +35,7 @@ const ALONE_NS = 40_000;
 export const POOL_C = `
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -383,27 +384,62 @@ void *vexil_alloc(int64_t bytes, int sparse) { return reserve(bytes, !sparse && 
 
 void vexil_free(void *at) { free(at); }
 
-/* Bytes of a file, from a page on, as memory whose writes stay here. 0: no such bytes, or no mapping. All pages are asked for
-   at once, which costs a tenth of faulting them in one by one, and as pages to read: asked for as pages to write they would be
-   copied. */
-void *vexil_map(const char *path, int64_t position, int64_t bytes) {
+int vexil_file(const char *path, double *about) {
   struct stat file;
-  void *at = MAP_FAILED;
   const int fd = open(path, O_RDONLY);
   if (fd < 0) return 0;
-#ifndef MAP_POPULATE
-#define MAP_POPULATE 0
-#endif
-  if (!fstat(fd, &file) && position + bytes <= (int64_t)file.st_size)
-    at = mmap(0, bytes, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, position);
+  const int known = !fstat(fd, &file);
   close(fd);
-  if (at == MAP_FAILED) return 0;
-  if (mprotect(at, bytes, PROT_READ | PROT_WRITE)) {
-    munmap(at, bytes);
-    return 0;
-  }
-  return at;
+  if (!known) return 0;
+#ifdef __APPLE__
+  const struct timespec changed = file.st_mtimespec;
+#else
+  const struct timespec changed = file.st_mtim;
+#endif
+  about[0] = file.st_size;
+  about[1] = file.st_ino;
+  about[2] = file.st_dev;
+  about[3] = changed.tv_sec + changed.tv_nsec * 1e-9;
+  return 1;
 }
+
+/* A whole file as memory whose writes stay here. Advised so, the system reads it into large pages, if it has room and the file
+   system can, and shows those here as they are; for that the memory begins at a multiple of one. Pages that are in the system's
+   cache already stay as they are. */
+void *vexil_map(const char *path, int64_t bytes) {
+  const int64_t room = bytes + LARGE_PAGE;
+  const int fd = open(path, O_RDONLY);
+  if (fd < 0) return 0;
+  char *hold = mmap(0, room, PROT_NONE, MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0), *at = MAP_FAILED;
+  if (hold != MAP_FAILED) {
+    char *begin = (char *)(((uintptr_t)hold + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE);
+    const int64_t page = sysconf(_SC_PAGESIZE), used = (bytes + page - 1) / page * page;
+    at = mmap(begin, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0);
+    if (at == MAP_FAILED) munmap(hold, room);
+    else {
+      if (begin > hold) munmap(hold, begin - hold);
+      if (begin + used < hold + room) munmap(begin + used, hold + room - begin - used);
+#ifdef MADV_HUGEPAGE
+      madvise(at, bytes, MADV_HUGEPAGE);
+#endif
+    }
+  }
+  close(fd);
+  return at == MAP_FAILED ? 0 : at;
+}
+
+/* Pages are asked for at once, which costs a tenth of faulting them in one by one, and as pages to read: asked for as pages to
+   write they would be copied. */
+void vexil_fetch(char *at, int64_t bytes) {
+  const int64_t page = sysconf(_SC_PAGESIZE), before = (uintptr_t)at % page;
+  at -= before;
+  bytes += before;
+#ifdef __linux__
+  if (!madvise(at, bytes, 22 /* MADV_POPULATE_READ, since 5.14 */) || errno != EINVAL) return;
+#endif
+  for (int64_t i = 0; i < bytes; i += page) *(volatile char *)(at + i);
+}
+
 void vexil_unmap(void *at, int64_t bytes) { munmap(at, bytes); }
 /* Linux saves the registers of AMX (state 18) for those alone who ask (ARCH_REQ_XCOMP_PERM). */
 int vexil_tiles(void) {
@@ -413,6 +449,5 @@ int vexil_tiles(void) {
   return 0;
 #endif
 }
-int64_t vexil_page(void) { return sysconf(_SC_PAGESIZE); }
 void vexil_copy(void *to, const void *from, int64_t bytes) { memmove(to, from, bytes); }
 `;
