@@ -41,6 +41,8 @@ export interface Capabilities {
   readonly matrixDtypes?: readonly string[];
   /** A sum over a product of large tiles is computed on the way: neither the product nor its factors are kept. Default false. */
   readonly streamsSums?: boolean;
+  /** Bytes that the threads of one program share, which hold the operands of its products. Undefined: tiles may be of any size. */
+  readonly sharedBytes?: number;
   /** Largest bytes of one buffer. */
   readonly maxBufferBytes: number;
   /** Largest number of programs along each grid axis. */

@@ -66,7 +66,8 @@ describe("finding the compiler", () => {
     process.env["PATH"] = folder;
     expect(failure(openCompiler).message).toBe(`no working C compiler (${folder}/clang: exit status 3)`);
     process.env["PATH"] = `${folder}:${path}`;
-    expect(openCompiler().path).toBe(real);
+    // Not the one of CC, if that is set: the first that works in PATH.
+    expect(openCompiler().path.startsWith(folder)).toBe(false);
   });
 
   it("refuses what is no GCC or Clang", () => {

@@ -34,7 +34,7 @@ interface Case {
   readonly heads: number;
   readonly keyHeads: number;
   readonly causal: boolean;
-  readonly dtype: "bf16" | "f16";
+  readonly dtype: "bf16" | "f16" | "f32";
 }
 
 function inputs(device: string, c: Case): Tensor[] {
@@ -70,6 +70,25 @@ describe("attention on matrix units of 9.0", () => {
       }
     },
   );
+});
+
+describe("attention where a program's threads share 48 KiB", () => {
+  registerEvaluated(
+    "small",
+    { ...HOPPER, sharedBytes: 49152, matrices: [], bulkStreams: false },
+    { nativeMath: NATIVE_MATH, capabilities: { dotBlock: [64, 64, 16], threads: 8, sharedBytes: 49152 } },
+  );
+  it("cuts its blocks: 20 queries and keys of 200", async () => {
+    const c: Case = { S: 20, keys: 20, D: 200, heads: 1, keyHeads: 1, causal: false, dtype: "f32" };
+    for (const name of ["small", "wasm"]) await loadChip(name);
+    const [got, want] = [run(inputs("small", c), c.causal), run(inputs("wasm", c), c.causal)];
+    for (const [i, name] of ["o", "dq", "dk", "dv"].entries()) {
+      const [x, y] = [await got[i]!.data(), await want[i]!.data()];
+      expect(Math.max(...Array.from(y, (v, n) => Math.abs(Number(v) - Number(x[n])))), name).toBeLessThan(
+        1e-5,
+      );
+    }
+  });
 });
 
 describe.skipIf(!hasPtxas)(`attention as PTX${hasPtxas ? "" : " (missing: ptxas)"}`, () => {

@@ -22,6 +22,7 @@ function capabilities(device: CudaDevice): Capabilities {
     programsWait: true,
     elementsPerProgram: 1024,
     dotBlock: [128, 128, 32],
+    sharedBytes: device.sharedPerBlockOptIn,
     matrixDtypes: device.capability >= 80 ? ["bf16", "f16"] : [],
     maxBufferBytes: device.memoryBytes,
     maxGrid: [device.maxGridX, device.maxGridY, device.maxGridZ],

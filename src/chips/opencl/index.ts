@@ -37,6 +37,7 @@ function capabilities(d: Device, shape: SimtShape): Capabilities {
     threads: d.units,
     elementsPerProgram: 1024,
     dotBlock: [64, 64, 16],
+    sharedBytes: shape.sharedBytes,
     maxBufferBytes: d.maxAllocation,
     memoryBytes: d.globalBytes,
     maxGrid: [2147483647, 65535, 65535],

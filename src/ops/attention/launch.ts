@@ -63,6 +63,8 @@ interface Blocks {
   readonly BN: number;
 }
 
+const floorPowerOf2 = (x: number): number => 2 ** Math.floor(Math.log2(x));
+
 /** The largest blocks: what the chip's tuning table says of `kernel`, else what suits its products. */
 function blocksOf(chip: Chip, kernel: string, c: AttentionCall): Blocks {
   const use = tuningOf(chip, kernel, { dtype: c.q.dtype, D: c.size, causal: c.right === 0 });
@@ -74,8 +76,7 @@ function blocksOf(chip: Chip, kernel: string, c: AttentionCall): Blocks {
       `the tuning table of ${chip.name}: a block of ${kernel} is a power of two from 8, not ${x}`,
     );
   };
-  const floor = (x: number): number => 2 ** Math.floor(Math.log2(x));
-  return { BM: power(use?.["BM"], floor(m)), BN: power(use?.["BN"], floor(n)) };
+  return { BM: power(use?.["BM"], floorPowerOf2(m)), BN: power(use?.["BN"], floorPowerOf2(n)) };
 }
 
 /** Rows of a block: lanes lie along them, so there are 8 or more, or just one; matrix units take 16 at once. */
@@ -87,6 +88,26 @@ function rowsFor(rows: number, most: number, onUnits: boolean): number {
 /** Three widths for the keys, so that a cache that grows does not compile again and again. */
 const keysFor = (keys: number, most: number): number =>
   keys <= 16 ? 16 : keys <= 64 ? Math.min(64, most) : most;
+
+/**
+ * `blocks`, halved until both operands of each product fit the memory that a program's threads share: queries and keys, or weights and
+ * values. Blocks of 16 are not cut: a chip that has no room for them says so as it compiles.
+ */
+function fitting(blocks: Blocks, c: AttentionCall): Blocks {
+  const bytes = c.q.chip.capabilities.sharedBytes ?? Infinity;
+  const row = Math.max(8, nextPowerOf2(Math.max(c.size, c.valueSize)));
+  const size = onMatrixUnits(c) ? 2 : 4;
+  let { BM, BN } = blocks;
+  const needed = (): number =>
+    size * Math.max((BM + BN) * row, BM * BN + Math.max(BM, BN) * row) + SHARED_BESIDE;
+  while (needed() > bytes && Math.max(BM, BN) > 16) {
+    if (BN >= BM) BN /= 2;
+    else BM /= 2;
+  }
+  return { BM, BN };
+}
+/** Shared bytes for what goes from thread to thread beside the products: the tops and sums of rows. */
+const SHARED_BESIDE = 2048;
 
 /** Whether the products run on matrix units that take the tensors' own dtype. */
 const onMatrixUnits = (c: AttentionCall): boolean =>
@@ -127,9 +148,9 @@ export function launchForward(
   const rows = (c.heads / c.keyHeads) * c.queries;
   if (rows === 0 || c.batch === 0 || c.keyHeads === 0) return;
   const most = blocksOf(o.chip, "attention", c);
-  const BM = rowsFor(rows, most.BM, onMatrixUnits(c));
   const part = c.part || SPLIT_KEYS;
-  const BN = Math.min(part, keysFor(c.keys, most.BN));
+  const rowsAtOnce = rowsFor(rows, most.BM, onMatrixUnits(c));
+  const { BM, BN } = fitting({ BM: rowsAtOnce, BN: Math.min(part, keysFor(c.keys, most.BN)) }, c);
   const parts = rows <= SPLIT_ROWS ? Math.max(1, Math.ceil(c.keys / part)) : 1;
   const grid = [Math.ceil(rows / BM), c.batch * c.keyHeads, parts];
   const a = scoreArgs(c);
@@ -195,13 +216,17 @@ export function launchBackward(
   const packed = c.starts !== undefined;
   const tokens = packed ? o.shape[0]! : c.queries;
   const sequences = packed ? 1 : c.batch;
-  attentionDelta.launch([Math.ceil(tokens / 64), sequences * c.heads], {
+  const rows = Math.min(
+    64,
+    Math.max(8, floorPowerOf2((chip.capabilities.sharedBytes ?? Infinity) / (4 * BV))),
+  );
+  attentionDelta.launch([Math.ceil(tokens / rows), sequences * c.heads], {
     o, dy: grad.dy, delta, ob: os[0], oh: os[1], ot: os[2], yb, yh, yt, lb: ls[0], lh: ls[1], H: c.heads, S: tokens,
-    BM: 64, DV: c.valueSize, BV,
+    BM: rows, DV: c.valueSize, BV,
   }); // biome-ignore format: one line per group
   const most = blocksOf(chip, "attention_backward", c);
-  const BM = Math.min(most.BM, Math.max(8, nextPowerOf2(c.queries)));
-  const BN = keysFor(c.keys, most.BN);
+  const queries = Math.min(most.BM, Math.max(8, nextPowerOf2(c.queries)));
+  const { BM, BN } = fitting({ BM: queries, BN: keysFor(c.keys, most.BN) }, c);
   const blocks = Math.ceil(c.keys / BN);
   const groups = c.batch * c.keyHeads;
   const chunks = Math.min(blocks, Math.ceil(chip.capabilities.threads / groups));
@@ -229,15 +254,15 @@ export function launchBackward(
   }); // biome-ignore format: one line per group
   if (!onePass) {
     // On matrix units the sides change places: the large block is the one whose sums stay.
-    const [rows, keys] = a.HALF ? [Math.min(BN, Math.max(8, nextPowerOf2(c.queries))), BM] : [BM, BN];
-    attentionBackwardQueries.launch([Math.ceil(c.queries / rows), c.batch * c.heads], {
+    const [BQ, BK] = a.HALF ? [Math.min(BN, Math.max(8, nextPowerOf2(c.queries))), BM] : [BM, BN];
+    attentionBackwardQueries.launch([Math.ceil(c.queries / BQ), c.batch * c.heads], {
       mask: a.mask, mb: a.mb, mh: a.mh, mt: a.mt, mn: a.mn, startsQ: a.startsQ, startsK: a.startsK,
       KH: a.KH, G: a.G, Sq: a.Sq, Sk: a.Sk, offset: a.offset, left: a.left, right: a.right, scale: a.scale, cap: a.cap,
       seed: a.seed, low: a.low, high: a.high, drop: a.drop, rest: a.rest, LEFT: a.LEFT, RIGHT: a.RIGHT, MASK: a.MASK,
       DROP: a.DROP, CAP: a.CAP, VARLEN: a.VARLEN, HALF: a.HALF, IN: a.IN, LOG2E: a.LOG2E, D: a.D, BD: a.BD, DV: a.DV, BV: a.BV,
       q: c.q, k: c.k, v: c.v, lse, delta, dy: grad.dy, dq: part,
       qb: qs[0], qh: qs[1], qt: qs[2], kb: ks[0], kh: ks[1], kt: ks[2], vb: vs[0], vh: vs[1], vt: vs[2],
-      yb, yh, yt, eb: es[0], eh: es[1], et: es[2], lb: ls[0], lh: ls[1], BM: rows, BN: keys,
+      yb, yh, yt, eb: es[0], eh: es[1], et: es[2], lb: ls[0], lh: ls[1], BM: BQ, BN: BK,
     }); // biome-ignore format: one line per group
   }
   delta.dispose();
