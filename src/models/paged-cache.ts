@@ -2,7 +2,7 @@
 // Which page belongs to whom is the scheduler's business (`serve/page-pool.ts`).
 
 import { cacheTurned_, cacheWrite_, pagedAttention } from "../ops/index.js";
-import { isGradEnabled, keep, reserve, type Tensor, tensor } from "../tensor/index.js";
+import { empty, isGradEnabled, keep, type Tensor, tensor } from "../tensor/index.js";
 
 export interface PagedCacheShape {
   readonly layers: number;
@@ -28,9 +28,7 @@ export class PagedCache {
   ) {
     const { layers, kvHeads, headDim, valueDim, shared, dtype, device } = shape;
     const room = (width: number): Tensor[] =>
-      Array.from({ length: layers }, () =>
-        keep(reserve([pages, pageSize, kvHeads, width], { dtype, device })),
-      );
+      Array.from({ length: layers }, () => keep(empty([pages, pageSize, kvHeads, width], { dtype, device })));
     this.#keys = room(headDim);
     this.#values = shared ? this.#keys.map((k) => k.narrow(3, 0, valueDim)) : room(valueDim);
   }

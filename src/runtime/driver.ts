@@ -67,11 +67,8 @@ export interface CapturedWork {
 }
 
 export interface Driver {
-  /**
-   * Raw memory, at least 64-byte aligned. Throws {@link OutOfMemoryError}. The runtime pools on top of it.
-   * @param sparse it fills here and there, and perhaps never: a driver had better not take it from the system in large pieces
-   */
-  alloc(bytes: number, sparse?: boolean): DeviceBuffer;
+  /** Raw memory, at least 64-byte aligned. Throws {@link OutOfMemoryError}. The runtime pools on top of it. */
+  alloc(bytes: number): DeviceBuffer;
   free(buffer: DeviceBuffer): void;
   /**
    * Bytes of a file as memory without a copy: what is written to them stays in this process and with this buffer. They stand

@@ -47,11 +47,8 @@ export class Pool {
 
   constructor(private readonly chip: Chip) {}
 
-  /**
-   * A buffer of at least `bytes`; its contents are arbitrary. Throws OutOfMemoryError after giving back what was kept.
-   * @param sparse as the driver takes it
-   */
-  take(bytes: number, sparse = false): DeviceBuffer {
+  /** A buffer of at least `bytes`; its contents are arbitrary. Throws OutOfMemoryError after giving back what was kept. */
+  take(bytes: number): DeviceBuffer {
     const limit = this.chip.capabilities.maxBufferBytes;
     if (bytes > limit)
       throw new OutOfMemoryError(
@@ -61,7 +58,7 @@ export class Pool {
     const size = exact ? bytes : Math.min(sizeClass(bytes), limit);
     let buffer = (this.capturing ?? this.free).get(size)?.pop();
     if (!buffer) {
-      buffer = this.fromDriver(size, sparse);
+      buffer = this.fromDriver(size);
       this.reserved += size;
       if (this.capturing) this.owners!.set(buffer, this.capturing);
     }
@@ -71,14 +68,14 @@ export class Pool {
     return buffer;
   }
 
-  private fromDriver(size: number, sparse: boolean): DeviceBuffer {
+  private fromDriver(size: number): DeviceBuffer {
     try {
-      return this.chip.driver.alloc(size, sparse);
+      return this.chip.driver.alloc(size);
     } catch (e) {
       if (!(e instanceof OutOfMemoryError)) throw e;
       this.release();
       try {
-        return this.chip.driver.alloc(size, sparse);
+        return this.chip.driver.alloc(size);
       } catch (again) {
         if (!(again instanceof OutOfMemoryError)) throw again;
         throw new OutOfMemoryError(

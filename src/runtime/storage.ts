@@ -30,10 +30,9 @@ export class Storage {
     readonly chip: Chip,
     readonly bytes: number,
     from: Pool | DeviceBuffer,
-    sparse = false,
   ) {
     this.pool = from instanceof Pool ? from : null;
-    this.held = from instanceof Pool ? from.take(bytes, sparse) : from;
+    this.held = from instanceof Pool ? from.take(bytes) : from;
   }
 
   get disposed(): boolean {
@@ -79,13 +78,12 @@ export class DisposedError extends Error {
 /**
  * Memory of at least `bytes` bytes, contents arbitrary, owned by the open scope. Throws OutOfMemoryError, and
  * MemoryLimitError above the limit outside any scope.
- * @param sparse it fills here and there, and perhaps never
  */
-export function allocate(chip: Chip, bytes: number, sparse = false): Storage {
+export function allocate(chip: Chip, bytes: number): Storage {
   const scope = currentScope();
   const pool = poolOf(chip);
   if (scope === null) checkWatermark(chip, pool, bytes);
-  const storage = new Storage(chip, bytes, pool, sparse);
+  const storage = new Storage(chip, bytes, pool);
   if (scope !== null) scope.own(storage);
   noteTaken(storage);
   if (recorder !== null) recorder.allocated(storage);

@@ -25,10 +25,6 @@ export type NestedData = Scalar | SourceArray | readonly NestedData[];
  * @example const out = empty([2, 3], { dtype: "f16" });
  */
 export function empty(shape: readonly number[], options: TensorOptions = {}): Tensor {
-  return made(shape, options, false);
-}
-
-function made(shape: readonly number[], options: TensorOptions, sparse: boolean): Tensor {
   const dtype = options.dtype ?? defaultDType();
   for (const n of shape) {
     if (!Number.isInteger(n) || n < 0)
@@ -36,7 +32,7 @@ function made(shape: readonly number[], options: TensorOptions, sparse: boolean)
   }
   const numel = numelOf(shape);
   const chip = chipOf(options.device);
-  const storage = allocate(chip, numel * itemSize(dtype), sparse);
+  const storage = allocate(chip, numel * itemSize(dtype));
   const t = new Tensor({
     storage,
     shape: shape.slice(),
@@ -46,14 +42,6 @@ function made(shape: readonly number[], options: TensorOptions, sparse: boolean)
   });
   if (options.requiresGrad) t.requiresGrad = true;
   return t;
-}
-
-/**
- * As {@link empty}, for memory that fills here and there, and perhaps never: a cache of keys and values. Where the host's memory is
- * the chip's it is taken from the system in small pages, of which only those count that were written to.
- */
-export function reserve(shape: readonly number[], options: TensorOptions = {}): Tensor {
-  return made(shape, options, true);
 }
 
 /** As {@link empty}, with strides (in elements) instead of row-major order. */

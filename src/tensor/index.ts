@@ -15,7 +15,6 @@ export {
   emptyLike,
   reshaped,
   emptyStrided,
-  reserve,
   type FileRange,
   fromBytes,
   fromFile,

@@ -74,11 +74,11 @@ export class CpuDriver implements Driver {
     this.files = new FileMaps(native);
   }
 
-  alloc(bytes: number, sparse = false): DeviceBuffer {
+  alloc(bytes: number): DeviceBuffer {
     this.check();
     this.buffers.checkSize(bytes);
     const used = this.buffers.allocated - this.mappedBytes;
-    const address = used + bytes > this.most ? 0 : this.native.alloc(Math.max(bytes, 64), sparse);
+    const address = used + bytes > this.most ? 0 : this.native.alloc(Math.max(bytes, 64));
     if (!address)
       throw new OutOfMemoryError(
         `out of memory on the cpu chip: ${showBytes(bytes)} wanted, ${showBytes(used)} in use by it, ` +
@@ -194,7 +194,7 @@ export class CpuDriver implements Driver {
   /** Memory for what kernels report, made for the first that does. */
   private reporting(): NonNullable<CpuDriver["reports"]> {
     if (!this.reports) {
-      const address = this.native.alloc(REPORT_WORDS * 4, false);
+      const address = this.native.alloc(REPORT_WORDS * 4);
       if (!address) throw new OutOfMemoryError("out of memory on the cpu chip: none for what kernels report");
       const words = new Int32Array(this.native.view(address, REPORT_WORDS * 4)).fill(0);
       this.reports = { address, words, read: new Reports() };

@@ -16,7 +16,7 @@ export interface Native {
   launch(pool: number): number;
   load(pool: number, path: string, frameBytes: number): number;
   error(pool: number): string;
-  alloc(bytes: number, sparse: boolean): number;
+  alloc(bytes: number): number;
   free(address: number): void;
   /** What a file is (its size and what tells it from others) in four numbers; 0 where it cannot be opened. */
   file(path: string, about: Float64Array): number;
@@ -56,7 +56,7 @@ export function loadNative(c: Compiler): Native {
     launch: bind("launch", "int", "intptr_t"),
     load: bind("load", "intptr_t", "intptr_t", "str", "int64_t"),
     error: bind("error", "str", "intptr_t"),
-    alloc: bind("alloc", "intptr_t", "int64_t", "bool"),
+    alloc: bind("alloc", "intptr_t", "int64_t"),
     free: bind("free", "void", "intptr_t"),
     file: bind("file", "int", "str", "double *"),
     map: bind("map", "intptr_t", "str", "int64_t"),
