@@ -50,5 +50,5 @@ export const MODEL_SIZES = {
   decoding: { model: "Qwen3-8B", context: 1024, tokens: 64 },
   prefill: { model: "Qwen3-8B", tokens: 4096 },
   training: { model: "Qwen3-0.6B", rows: 8, tokens: 2048, steps: 6 },
-  learning: { model: "Llama-100M", rows: 8, tokens: 512, steps: 5000, every: 100, rate: 6e-4, warm: 200, decay: 0.1, betas: [0.9, 0.95], eps: 1e-8, successors: 4, symbols: 2048, spread: 32 },
+  learning: { model: "Llama-100M", rows: 8, tokens: 512, steps: 5000, every: 100, rate: 6e-4, warm: 200, decay: 0.1, betas: [0.9, 0.95], eps: 1e-8, successors: 4, symbols: 2048, spread: 32, skew: 3 },
 }; // biome-ignore format: a line each

@@ -142,7 +142,7 @@ async function learning() {
     writeFileSync(`${files}/learning-${names.length - 1}.f32`, await noGrad(() => p.to("f32")).bytes());
   }
   writeFileSync(`${files}/learning.json`, JSON.stringify({ names, raw, size: { ...size, steps } }));
-  const stream = tokenStream({ vocab: size.symbols, count: steps * batch * tokens + 1, seed: 7, successors: size.successors, spread: size.spread }); // biome-ignore format: one line
+  const stream = tokenStream({ vocab: size.symbols, count: steps * batch * tokens + 1, seed: 7, successors: size.successors, spread: size.spread, skew: size.skew }); // biome-ignore format: one line
   writeFileSync(`${files}/learning-tokens.i32`, stream);
   const t = trainer(model, { betas, eps, weightDecay: decay, masterWeights: true }, [batch, tokens]);
   const prepare = (i) => {
