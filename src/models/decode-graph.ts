@@ -3,17 +3,10 @@
 
 import { constexpr, i32, ptr } from "../compiler/lang/index.js";
 import { argmax } from "../ops/index.js";
-import { capture, type Graph, kernel, scope } from "../runtime/index.js";
-import { empty, keep, noGrad, type Tensor, tensor } from "../tensor/index.js";
-import {
-  type AttendOptions,
-  attendPaged,
-  attendProjected,
-  type PagedCache,
-  type PagedTables,
-  type Projected,
-  type StepInputs,
-} from "./paged-cache.js";
+import { capture, type Graph, kernel, loadedChip, scope } from "../runtime/index.js";
+import { empty, keep, noGrad, type Tensor } from "../tensor/index.js";
+import type { PagedCache } from "./paged-cache.js";
+import { type DecodeStart, StepBuffers } from "./step-buffers.js";
 import type { LanguageModel } from "./transformer.js";
 
 /** One sequence a program: takes its new token, and moves its place on by one. */
@@ -39,16 +32,6 @@ const advance = kernel(
 /** Keys of a part of attention, where the usual number is too many. */
 const PARTS = [64, 128, 256];
 
-/** A sequence to go on with. */
-export interface DecodeStart {
-  /** Its pages in order, with room for all tokens it is to have. */
-  readonly pages: readonly number[];
-  /** Tokens that stand in the pages already. */
-  readonly past: number;
-  /** The token that follows them. */
-  readonly token: number;
-}
-
 /**
  * A captured step of decoding. Every {@link step} adds a token to each sequence, without the host: positions, lengths, places in the
  * cache and tokens are moved on by a kernel at the step's end.
@@ -58,20 +41,11 @@ export interface DecodeStart {
  * for (let i = 0; i < 8; i++) decode.step();
  * const [tokens] = await decode.tokens();   // the 8 new ones
  */
-export class DecodeGraph implements StepInputs {
-  readonly ids: Tensor;
-  readonly positions: Tensor;
-  readonly last: Tensor;
-  readonly spans: StepInputs["spans"];
+export class DecodeGraph extends StepBuffers {
   /** Logits of the last step, `[sequences, vocab]`. */
   readonly logits: Tensor;
-  readonly #slots: Tensor;
-  readonly #table: Tensor;
-  readonly #starts: Tensor;
-  readonly #lengths: Tensor;
   readonly #said: Tensor;
   readonly #graph: Graph<Tensor>;
-  readonly #room: number;
   #from: readonly number[] = [];
   #steps = 0;
 
@@ -81,7 +55,7 @@ export class DecodeGraph implements StepInputs {
    */
   constructor(
     readonly model: LanguageModel,
-    readonly cache: PagedCache,
+    cache: PagedCache,
     sequences: readonly DecodeStart[],
     options: { readonly room: number },
   ) {
@@ -92,36 +66,16 @@ export class DecodeGraph implements StepInputs {
         `dynamic rotary positions beyond ${positions.original} tokens change with the length: a captured step cannot follow`,
       );
     const n = sequences.length;
-    this.#room = options.room;
-    const columns = Math.ceil(options.room / cache.pageSize);
-    const made = (shape: number[], dtype: "i32" | "i64"): Tensor => keep(empty(shape, { dtype, device }));
-    this.ids = made([1, n], "i64");
-    this.positions = made([n], "i64");
-    this.#slots = made([n], "i64");
-    this.#lengths = made([n], "i32");
-    this.#table = made([n, columns], "i32");
-    this.#said = made([n, options.room], "i64");
-    this.last = keep(
-      tensor(
-        BigInt64Array.from({ length: n }, (_, i) => BigInt(i)),
-        { shape: [n], device },
-      ),
-    );
-    this.#starts = keep(
-      tensor(
-        Int32Array.from({ length: n + 1 }, (_, i) => i),
-        { shape: [n + 1], device },
-      ),
-    );
-    this.spans = sequences.map(() => ({ past: options.room - 1, count: 1 }));
+    super(cache, n, options.room, partFor(cache, n, options.room));
+    this.#said = keep(empty([n, options.room], { dtype: "i64", device }));
     this.set(sequences);
     const run = (): Tensor =>
       noGrad(() => {
         const logits = model.forwardStep(this);
         const next = argmax(logits, -1);
         advance.launch([n], {
-          next, ids: this.ids, positions: this.positions, slots: this.#slots, lengths: this.#lengths, table: this.#table,
-          said: this.#said, columns, room: options.room, PAGE: cache.pageSize,
+          next, ids: this.ids, positions: this.positions, slots: this.slots, lengths: this.lengths, table: this.table,
+          said: this.#said, columns: this.table.shape[1]!, room: options.room, PAGE: cache.pageSize,
         }); // biome-ignore format: one line per group
         return logits;
       });
@@ -132,73 +86,28 @@ export class DecodeGraph implements StepInputs {
     this.logits = this.#graph.result;
   }
 
-  get #tables(): PagedTables {
-    return {
-      slots: this.#slots,
-      table: this.#table,
-      starts: this.#starts,
-      lengths: this.#lengths,
-      maxQ: 1,
-      maxK: this.#room,
-      part: this.#part,
-    };
-  }
-
-  /** Keys that one program of attention walks: fewer where usual parts would leave most of the chip idle. Who runs together never changes here. */
-  get #part(): number {
-    const { threads, programThreads = 1 } = this.ids.chip.capabilities;
-    const programs = (part: number): number =>
-      this.spans.length * this.cache.shape.kvHeads * Math.ceil(this.#room / part);
-    return (programThreads > 1 && PARTS.find((part) => programs(part) <= 2 * threads)) || 0;
-  }
-
-  attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
-    return attendPaged(this.cache, this.#tables, layer, [q, k, v], options);
-  }
-
-  attendProjected(layer: number, p: Projected, options: AttendOptions): Tensor | undefined {
-    return attendProjected(this.cache, this.#tables, layer, p, options);
-  }
-
   /** Other sequences, as many as before. */
   set(sequences: readonly DecodeStart[]): void {
     const { pageSize } = this.cache;
-    const room = this.#room;
+    const { room } = this;
     if (sequences.length !== this.spans.length)
       throw new RangeError(`the graph decodes ${this.spans.length} sequences, not ${sequences.length}`);
     const columns = Math.ceil(room / pageSize);
-    const table = new Int32Array(sequences.length * columns);
     for (const [i, { pages, past }] of sequences.entries()) {
       if (past + 1 > room)
         throw new RangeError(`sequence ${i} has ${past + 1} tokens; there is room for ${room}`);
       if (pages.length < columns)
         throw new RangeError(`sequence ${i} has ${pages.length} pages of ${pageSize}; ${room} tokens take ${columns}`); // biome-ignore format: one line
-      table.set(pages.slice(0, columns), i * columns);
     }
-    const past = sequences.map((s) => s.past);
-    const write = (to: Tensor, list: BigInt64Array | Int32Array): void =>
-      void to.copy_(tensor(list, { shape: [...to.shape], device: to.device }));
-    const wide = (list: readonly number[]): BigInt64Array => BigInt64Array.from(list, BigInt);
-    noGrad(() =>
-      scope(() => {
-        write(this.ids, wide(sequences.map((s) => s.token)));
-        write(this.positions, wide(past));
-        write(this.#slots, wide(sequences.map(({ pages, past: p }) => pages[Math.floor(p / pageSize)]! * pageSize + (p % pageSize)))); // biome-ignore format: one line
-        write(
-          this.#lengths,
-          Int32Array.from(past, (p) => p + 1),
-        );
-        write(this.#table, table);
-      }),
-    );
-    this.#from = past;
+    this.write(sequences);
+    this.#from = sequences.map((s) => s.past);
     this.#steps = 0;
   }
 
   /** Adds a token to each sequence. Enqueues only. @throws RangeError when there is no more room */
   step(): void {
     const used = Math.max(...this.#from) + this.#steps + 1;
-    if (used > this.#room) throw new RangeError(`there is room for ${this.#room} tokens, and all are taken`);
+    if (used > this.room) throw new RangeError(`there is room for ${this.room} tokens, and all are taken`);
     this.#graph.replay();
     this.#steps++;
   }
@@ -207,17 +116,24 @@ export class DecodeGraph implements StepInputs {
   async tokens(): Promise<number[][]> {
     const all = await this.#said.data();
     return this.#from.map((past, b) =>
-      Array.from({ length: Math.min(this.#steps, this.#room - 1 - past) }, (_, i) =>
-        Number(all[b * this.#room + past + 1 + i]),
+      Array.from({ length: Math.min(this.#steps, this.room - 1 - past) }, (_, i) =>
+        Number(all[b * this.room + past + 1 + i]),
       ),
     );
   }
 
   /** Frees the graph and its buffers; the model and the cache stay. */
-  dispose(): void {
+  override dispose(): void {
     this.#graph.dispose();
     this.logits.dispose();
-    const { ids, positions, last } = this;
-    for (const t of [ids, positions, last, this.#slots, this.#table, this.#starts, this.#lengths, this.#said]) t.dispose(); // biome-ignore format: one line
+    this.#said.dispose();
+    super.dispose();
   }
+}
+
+/** Keys that one program of attention walks: fewer where usual parts would leave most of the chip idle. Who runs together never changes in a graph. */
+function partFor(cache: PagedCache, count: number, room: number): number {
+  const { threads, programThreads = 1 } = loadedChip(cache.shape.device).capabilities;
+  const programs = (part: number): number => count * cache.shape.kvHeads * Math.ceil(room / part);
+  return (programThreads > 1 && PARTS.find((part) => programs(part) <= 2 * threads)) || 0;
 }

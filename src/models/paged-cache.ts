@@ -57,7 +57,7 @@ export interface StepPart {
   readonly tokens: readonly number[];
 }
 
-/** Tokens of several sequences that a model runs at once: a {@link PagedStep}, or what a `DecodeGraph` repeats. */
+/** Tokens of several sequences that a model runs at once: a {@link PagedStep}, or the `StepBuffers` that a captured step reads. */
 export interface StepInputs {
   /** `[1, tokens]` i64. */
   readonly ids: Tensor;

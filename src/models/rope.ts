@@ -29,6 +29,8 @@ function makeTables(c: RopeConfig, first: number, count: number, length: number,
 /** Makes a model's tables and keeps them between calls. */
 export class Rope {
   #kept: RopeTables | undefined;
+  /** Shorter ones than those: captured steps read them. Together they are no larger. */
+  readonly #earlier: RopeTables[] = [];
   constructor(
     readonly config: RopeConfig,
     readonly device: string,
@@ -43,7 +45,7 @@ export class Rope {
       return makeTables(config, past, count, length, device);
     if (!this.#kept || this.#kept.cos.shape[0]! < length) {
       const size = Math.min(config.maxPositions, Math.max(64, 2 ** Math.ceil(Math.log2(length))));
-      this.dispose();
+      if (this.#kept) this.#earlier.push(this.#kept);
       const kept = makeTables(config, 0, size, 0, device);
       this.#kept = { cos: keep(kept.cos), sin: keep(kept.sin) };
     }
@@ -75,8 +77,10 @@ export class Rope {
   }
 
   dispose(): void {
-    this.#kept?.cos.dispose();
-    this.#kept?.sin.dispose();
+    for (const t of [...this.#earlier.splice(0), ...(this.#kept ? [this.#kept] : [])]) {
+      t.cos.dispose();
+      t.sin.dispose();
+    }
     this.#kept = undefined;
   }
 }

@@ -260,6 +260,11 @@ export class LanguageModel extends Module {
     return new PagedCache(this.cacheShape(), pages, pageSize);
   }
 
+  /** Makes the tables that steps of sequences up to this length look up, so that one can be captured. */
+  prepareFor(length: number): void {
+    this.#rope?.at(0, length);
+  }
+
   /**
    * Runs new tokens of several sequences and gives the logits of the next token of each: `[sequences, vocab]`.
    * @throws RangeError when a sequence does not fit the context

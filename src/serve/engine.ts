@@ -5,6 +5,7 @@
 import { basename, resolve } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import "../chips/index.js";
+import { CapturedSteps } from "../models/captured-steps.js";
 import { type LoadedModel, loadModel } from "../models/load.js";
 import { PagedCache, PagedStep } from "../models/paged-cache.js";
 import { take } from "../models/take.js";
@@ -47,6 +48,7 @@ export class LocalEngine implements Engine {
   readonly #loaded: LoadedModel;
   readonly #endTokens: ReadonlySet<number>;
   readonly #cache: PagedCache;
+  readonly #captured: CapturedSteps;
   readonly #scheduler: Scheduler;
   readonly #sampler: Sampler;
   readonly #promptActivations: ActivationDType;
@@ -78,6 +80,7 @@ export class LocalEngine implements Engine {
     const maxSequences = options.maxSequences ?? SEQUENCES;
     const pages = this.info.generates ? this.#pages(options.cacheTokens, maxSequences) : 1;
     this.#cache = model.newPagedCache(pages, PAGE);
+    this.#captured = new CapturedSteps(model, this.#cache);
     this.#scheduler = new Scheduler(new PagePool(pages, PAGE), {
       maxSequences,
       // Whole pages, so that the same prompt is cut at the same places wherever it begins.
@@ -177,6 +180,7 @@ export class LocalEngine implements Engine {
   }
 
   async #run(work: readonly Work[], activations: ActivationDType): Promise<void> {
+    const repeated = this.#repeated(work, activations);
     const step = (): Tensor =>
       this.#loaded.model.forwardStep(
         new PagedStep(
@@ -188,17 +192,31 @@ export class LocalEngine implements Engine {
           })),
         ),
       );
-    const logits = withActivationDType(activations, () => noGrad(() => scope(step)));
+    const logits = repeated ?? withActivationDType(activations, () => noGrad(() => scope(step)));
+    try {
+      await this.#take(work, logits);
+    } finally {
+      if (!repeated) logits.storage.dispose();
+    }
+  }
+
+  /** The logits of a step that a recording gave: answers alone, a token each. */
+  #repeated(work: readonly Work[], activations: ActivationDType): Tensor | undefined {
+    if (activations !== "keep" || !work.every((w) => w.sequence.isAnswering)) return undefined;
+    return this.#captured.run(
+      work.map(({ sequence: s }) => ({ pages: s.pages, past: s.done, token: s.tokens[s.done]! })),
+    );
+  }
+
+  /** Gives each answer its next token. */
+  async #take(work: readonly Work[], logits: Tensor): Promise<void> {
     const choices: (Choice & { readonly answer: Answer })[] = [];
     for (const [row, w] of work.entries()) {
       const answer = this.#answers.get(w.sequence);
       if (answer && reachesEnd(w)) choices.push({ row, answer, ...answer.choice() });
     }
     this.#scheduler.finish(work);
-    if (choices.length === 0) {
-      logits.storage.dispose();
-      return;
-    }
+    if (choices.length === 0) return;
     const chosen = await this.#sampler.choose(logits, choices);
     for (const [i, { answer }] of choices.entries()) {
       // Who left meanwhile needs no token.
@@ -282,6 +300,7 @@ export class LocalEngine implements Engine {
   async close(): Promise<void> {
     for (const sequence of [...this.#answers.keys()]) this.#leave(sequence);
     await this.#stepping;
+    this.#captured.dispose();
     this.#cache.dispose();
     this.#loaded.model.dispose();
   }

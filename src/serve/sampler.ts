@@ -59,30 +59,26 @@ export class Sampler {
     return this.#table.advance(state, token);
   }
 
-  /** @param logits `[rows, vocab]`; it is freed */
+  /** @param logits `[rows, vocab]` */
   async choose(logits: Tensor, choices: readonly Choice[]): Promise<Chosen[]> {
-    try {
-      const { tokens, reported } = noGrad(() =>
-        scope(() => ({
-          tokens: cat(
-            choices.map((c) => this.#pick(logits.narrow(0, c.row, 1), c)),
-            0,
-          ),
-          reported: choices.map((c) => (c.logprobs === undefined ? undefined : this.#report(logits, c))),
-        })),
-      );
-      const ids = Array.from(await take(tokens), Number);
-      const out: Chosen[] = [];
-      for (const [i, c] of choices.entries()) {
-        const token = ids[i]!;
-        const report = reported[i];
-        if (!report) out.push({ token });
-        else out.push({ token, logprobs: await readReport(report, token, c.logprobs!) });
-      }
-      return out;
-    } finally {
-      logits.storage.dispose();
+    const { tokens, reported } = noGrad(() =>
+      scope(() => ({
+        tokens: cat(
+          choices.map((c) => this.#pick(logits.narrow(0, c.row, 1), c)),
+          0,
+        ),
+        reported: choices.map((c) => (c.logprobs === undefined ? undefined : this.#report(logits, c))),
+      })),
+    );
+    const ids = Array.from(await take(tokens), Number);
+    const out: Chosen[] = [];
+    for (const [i, c] of choices.entries()) {
+      const token = ids[i]!;
+      const report = reported[i];
+      if (!report) out.push({ token });
+      else out.push({ token, logprobs: await readReport(report, token, c.logprobs!) });
     }
+    return out;
   }
 
   #pick(row: Tensor, { sampling, generator, made, state }: Choice): Tensor {
