@@ -6,7 +6,8 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { closeChips, loadChip, randn } from "../../dist/index.js";
+// By the package's name, as programs import it.
+import { closeChips, loadChip, randn } from "vexil";
 import { libraryFlags, openCompiler } from "../../dist/chips/cpu/compiler.js";
 import { KERNELS } from "./kernels.mjs";
 

@@ -1,6 +1,6 @@
 // New kernels for the compile suite. `SALT` is a constant of the code, so that no cache knows the next one.
 
-import { constexpr, f32, i32, kernel, ptr } from "../../dist/index.js";
+import { constexpr, f32, i32, kernel, ptr } from "vexil";
 
 const pointwise = () =>
   kernel({ x: ptr, y: ptr, n: i32, SALT: constexpr, BLOCK: constexpr }, ({ x, y, n, SALT, BLOCK }, tl) => {

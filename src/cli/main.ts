@@ -91,10 +91,8 @@ process.stdout.on("error", (e: NodeJS.ErrnoException) => {
   throw e;
 });
 
-try {
-  await main(process.argv.slice(2));
-} catch (error) {
+main(process.argv.slice(2)).catch((error) => {
   const { text, code } = describeError(error);
   console.error(text);
   process.exitCode = code;
-}
+});

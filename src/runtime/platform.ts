@@ -7,6 +7,7 @@ import type * as Module from "node:module";
 import type * as Os from "node:os";
 import type * as Path from "node:path";
 import type * as Url from "node:url";
+import type * as Vm from "node:vm";
 import type * as WorkerThreads from "node:worker_threads";
 
 interface Builtins {
@@ -16,6 +17,7 @@ interface Builtins {
   "node:os": typeof Os;
   "node:path": typeof Path;
   "node:url": typeof Url;
+  "node:vm": typeof Vm;
   "node:worker_threads": typeof WorkerThreads;
 }
 

@@ -16,7 +16,7 @@ function wire(error: unknown): WireError {
   return typeof code === "string" ? { ...base, code } : base;
 }
 
-try {
+async function run(): Promise<void> {
   const engine = await loadEngine(workerData as EngineOptions);
   const running = new Map<number, AbortController>();
   port.on("message", async (message: ToWorker) => {
@@ -47,7 +47,9 @@ try {
     return name === "embed" ? engine.embed(prompt, signal) : engine.tokenize(prompt);
   };
   post({ type: "ready", info: engine.info });
-} catch (error) {
+}
+
+run().catch((error) => {
   post({ type: "failed", error: wire(error) });
   port.close();
-}
+});

@@ -9,15 +9,13 @@ const stop = new AbortController();
 port.on("message", (message: { type: "stop" }) => {
   if (message.type === "stop") stop.abort();
 });
-try {
-  await train(workerData as TrainOptions, (event) => port.postMessage(event), stop.signal);
-} catch (error) {
-  const e = error instanceof Error ? error : new Error(String(error));
-  const { name, message, stack, code } = e as NodeJS.ErrnoException;
-  port.postMessage({
-    type: "failed",
-    error: { name, message, stack, ...(code === undefined ? {} : { code }) },
-  });
-} finally {
-  port.close();
-}
+train(workerData as TrainOptions, (event) => port.postMessage(event), stop.signal)
+  .catch((error) => {
+    const e = error instanceof Error ? error : new Error(String(error));
+    const { name, message, stack, code } = e as NodeJS.ErrnoException;
+    port.postMessage({
+      type: "failed",
+      error: { name, message, stack, ...(code === undefined ? {} : { code }) },
+    });
+  })
+  .finally(() => port.close());

@@ -1,7 +1,8 @@
-// What Node gets by the package's names: the files that the build puts together from dist/'s modules.
+// What Node gets by the package's names: the script that the build puts together from dist/'s modules.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { built, root } from "../built.js";
@@ -39,4 +40,40 @@ test("entries share their state, and name the author's line", () => {
     try { k.launch([1], { x: tensor([1]) }); } catch (e) { console.log(e.message.includes("nowhere")); }
   `);
   expect(out.trim().split("\n")).toEqual(["true true false", "true"]);
+});
+
+test("a program's second start finds the engine's code of the first, unless it is damaged", () => {
+  const cache = mkdtempSync(join(tmpdir(), "vexil-code-"));
+  const start = (program: string, env: Record<string, string> = {}): string =>
+    execFileSync(process.execPath, ["--input-type=module", "-e", program], {
+      cwd: root,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+      env: { ...process.env, VEXIL_CHIP: "interpreter", VEXIL_CACHE: cache, ...env },
+    });
+  const files = (): string[] => {
+    const folder = join(cache, "programs");
+    return existsSync(folder) ? readdirSync(folder).map((f) => join(folder, f)) : [];
+  };
+  const sum = `const { tensor } = await import("vexil"); console.log(await tensor([1, 2]).add(1).data())`;
+  try {
+    expect(() => start(`${sum}; process.exit(3)`)).toThrow();
+    expect(start(sum, { VEXIL_CACHE: "off" })).toBe("BigInt64Array(2) [ 2n, 3n ]\n");
+    expect(files()).toEqual([]);
+    expect(start(sum)).toBe("BigInt64Array(2) [ 2n, 3n ]\n");
+    const [file, ...others] = files();
+    expect(others).toEqual([]);
+    // Who finds no use for it writes it anew.
+    const written = statSync(file!).mtimeMs;
+    expect(start(sum)).toBe("BigInt64Array(2) [ 2n, 3n ]\n");
+    expect(statSync(file!).mtimeMs).toBe(written);
+    for (const damage of [(b: Buffer) => b.subarray(0, b.length / 2), (b: Buffer) => b.fill(0, 5000, 9000)]) {
+      writeFileSync(file!, damage(readFileSync(file!)));
+      const damaged = readFileSync(file!);
+      expect(start(sum)).toBe("BigInt64Array(2) [ 2n, 3n ]\n");
+      expect(Buffer.compare(readFileSync(file!), damaged)).not.toBe(0);
+    }
+  } finally {
+    rmSync(cache, { recursive: true });
+  }
 });
