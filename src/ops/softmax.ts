@@ -33,8 +33,8 @@ const forward = kernel(
   // biome-ignore format: one line per group
   { x: ptr, y: ptr, rows: i32, cols: dim, inner: dim,
     ROWS: constexpr, COLS: constexpr, UNIT: constexpr.bool, ONE: constexpr.bool, LOG: constexpr.bool,
-    STREAM: constexpr.bool, T: constexpr.dtype, LOG2E: constant(Math.LOG2E) },
-  ({ x, y, rows, cols, inner, ROWS, COLS, UNIT, ONE, LOG, STREAM, T, LOG2E }, tl) => {
+    STREAM: constexpr.bool, IN_PLACE: constexpr.bool, T: constexpr.dtype, LOG2E: constant(Math.LOG2E) },
+  ({ x, y, rows, cols, inner, ROWS, COLS, UNIT, ONE, LOG, STREAM, IN_PLACE, T, LOG2E }, tl) => {
     const row = tl.programId(0) * ROWS + tl.arange(0, ROWS);
     const inside = tl.col(row < rows);
     const base = tl.col(UNIT ? row * cols : tl.floorDiv(row, inner) * (inner * cols) + (row % inner));
@@ -47,7 +47,10 @@ const forward = kernel(
       // Outside of the mask this is e to the power of -Infinity: 0 (of a row that is -Infinity everywhere NaN, as all of it).
       const e = tl.exp2Approx(shifted * LOG2E);
       const sum = tl.sum(e, 1, { keepDims: true });
-      tl.store(y + at, LOG ? shifted - tl.log(sum) : e * (1 / sum), mask, {
+      // Where a tile would wait for the sum in memory, it waits where it will be stored.
+      if (IN_PLACE) tl.store(y + at, e, mask);
+      const waited = IN_PLACE ? tl.load(y + at, mask, 0) : e;
+      tl.store(y + at, LOG ? shifted - tl.log(sum) : waited * (1 / sum), mask, {
         cache: STREAM ? "streaming" : "all",
       });
     } else {
@@ -133,6 +136,7 @@ function run(self: Tensor, dim: number, dtype: DType | null, LOG: boolean): Tens
   if (x.numel === 0) return y;
   const { programs, rows, cols, inner, ROWS, COLS, UNIT } = plan(x, d);
   const T = computeDtype(out);
+  const ONE = cols <= COLS;
   forward.launch([programs], {
     x,
     y,
@@ -142,9 +146,10 @@ function run(self: Tensor, dim: number, dtype: DType | null, LOG: boolean): Tens
     ROWS,
     COLS,
     UNIT,
-    ONE: cols <= COLS,
+    ONE,
     LOG,
     STREAM: streams(y, [x]),
+    IN_PLACE: ONE && !LOG && T === out && y.chip.capabilities.waitsInPlace === true,
     T,
   });
   return y;

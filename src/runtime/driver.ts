@@ -43,6 +43,11 @@ export interface Capabilities {
   readonly streamsSums?: boolean;
   /** Bytes that the threads of one program share, which hold the operands of its products. Undefined: tiles may be of any size. */
   readonly sharedBytes?: number;
+  /**
+   * Large tiles stand in memory, and stores do not go past the caches: a tile that is to be finished and stored later may as well
+   * wait where it will be stored. Default false.
+   */
+  readonly waitsInPlace?: boolean;
   /** Largest bytes of one buffer. */
   readonly maxBufferBytes: number;
   /** Largest number of programs along each grid axis. */

@@ -156,6 +156,30 @@ describe("memory", () => {
     expect(() => d.alloc(-1)).toThrow(RangeError);
   });
 
+  it("goes on for 64 KiB behind the last buffer, where kernels touch what they do not need", () => {
+    const d = open(1);
+    const b = new FormBuilder();
+    const [from, to] = [b.buffer("f32"), b.buffer("f32")];
+    b.emit({ s: "prefetch", mem: from, kind: "f32", at: 15 + 16384, exists: true });
+    b.store(b.load("f32", 4, from, "f32", 0), to, "f32", 0);
+    const exe = load(d, b, "touch");
+    const out = d.alloc(64);
+    const bytesOf = (x: WasmDriver): number =>
+      (x as unknown as { memory: WebAssembly.Memory }).memory.buffer.byteLength;
+    const now = bytesOf(d);
+    // Fills the memory up to where it would grow: how far that is another driver finds out.
+    const other = open(1);
+    load(other, b, "touch");
+    let blocks = 0;
+    for (; bytesOf(other) === now; blocks++) other.alloc(4096);
+    let last = out;
+    for (let i = 0; i < blocks - 2; i++) last = d.alloc(4096);
+    expect(bytesOf(d)).toBe(now);
+    d.write(last, 4032, new Uint8Array(ramp(16).buffer));
+    d.launch(exe, 1, 1, 1, [last, out], [1008, 0]);
+    expect(floats(d, out).slice(0, 4)).toEqual(ramp(4));
+  });
+
   it("holds what was written, in random order", () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(50_000), fc.boolean()), { maxLength: 60 }), (steps) => {

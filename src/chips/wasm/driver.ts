@@ -15,6 +15,8 @@ import { ARGS_AT, ARGS_END } from "./worker.js";
 const PAGE = 65536;
 /** One page less than 4 GiB: a typed array over all of it must have a length below 2^32. */
 export const MAX_PAGES = 65535;
+/** Bytes at the end of the memory that hold no buffer: kernels touch what stands behind the tiles that they read. */
+const TAIL_BYTES = 65536;
 const INITIAL_PAGES = 256;
 /** The memory grows by at least a quarter and at least this. */
 const GROW_PAGES = 256;
@@ -123,14 +125,14 @@ export class WasmDriver implements Driver {
     const { memory, max } = newMemory(options.shared);
     this.memory = memory;
     this.maxPages = max;
-    this.allocator = new Allocator(LOW_BYTES, memory.buffer.byteLength);
+    this.allocator = new Allocator(LOW_BYTES, memory.buffer.byteLength - TAIL_BYTES);
     this.renewViews();
     if (options.shared && options.threads > 1) this.pool = new Pool(memory, options.threads);
   }
 
   /** Largest size of all buffers together. */
   get maxBytes(): number {
-    return this.maxPages * PAGE - LOW_BYTES;
+    return this.maxPages * PAGE - LOW_BYTES - TAIL_BYTES;
   }
 
   private renewViews(): void {
@@ -157,7 +159,7 @@ export class WasmDriver implements Driver {
         continue; // the host has less; try the smaller step
       }
       this.renewViews();
-      this.allocator.extend(this.memory.buffer.byteLength);
+      this.allocator.extend(this.memory.buffer.byteLength - TAIL_BYTES);
       const found = this.allocator.allocate(bytes);
       if (found) return found;
     }

@@ -50,6 +50,7 @@ async function open(): Promise<Chip> {
     threads: found.threads,
     elementsPerProgram: 16384,
     streamsSums: true,
+    waitsInPlace: true,
     dotBlock: [64, 64, 64],
     maxBufferBytes: driver.maxBytes,
     memoryBytes: driver.maxBytes,

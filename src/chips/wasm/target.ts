@@ -7,7 +7,7 @@ import type { Artifact, Target } from "../../compiler/target.js";
 import { compileForm, type WasmFeatures } from "./artifact.js";
 
 /** Rises with every change of the produced code. */
-const PRINTER_VERSION = 12;
+const PRINTER_VERSION = 13;
 
 export class WasmTarget implements Target {
   readonly name = "wasm";
@@ -21,7 +21,14 @@ export class WasmTarget implements Target {
   compile(func: Func): Artifact {
     const { func: lowered, sites } = lowerReports(func);
     return compileForm(
-      lowerSimd(lowered, { bytes: 16, registers: 16, address32: true, unroll: true, reload: true }),
+      lowerSimd(lowered, {
+        bytes: 16,
+        registers: 16,
+        address32: true,
+        unroll: true,
+        reload: true,
+        touch: true,
+      }),
       this.features,
       sites,
     );

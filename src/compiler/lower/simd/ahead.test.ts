@@ -34,7 +34,25 @@ describe("fetching ahead", () => {
     ] as const;
     const { forms } = expectSame(lowered(normalize, { B }), args, [2]);
     expect(fetches(forms["avx512"]!)).toBeGreaterThan(0);
+    expect(fetches(forms["wasm"]!)).toBeGreaterThan(0);
     expect(fetches(forms["avx2"]!)).toBe(0);
+  });
+
+  it("does not touch where the loop reads something else", () => {
+    const scaled = kernel({ x: ptr, y: ptr, w: ptr, B: constexpr }, ({ x, y, w, B }, tl) => {
+      const c = tl.arange(0, B);
+      const at = tl.programId(0) * B + c;
+      const v = tl.load(x + at);
+      tl.store(y + at, (v - tl.max(v, 0)) * tl.load(w + c));
+    });
+    const B = 1024;
+    const args = [
+      ["f32", data(2 * B)],
+      ["f32", data(2 * B)],
+      ["f32", data(B)],
+    ] as const;
+    const { forms } = expectSame(lowered(scaled, { B }), args, [2]);
+    expect(fetches(forms["wasm"]!)).toBe(0);
   });
 
   it("leaves short rows alone", () => {

@@ -1,11 +1,15 @@
 // Fetching ahead across programs: a program that reads its tile first and then computes for long leaves memory idle meanwhile.
 // The first loop nest that reads nothing but the frame fetches what the next program will read; programs of neighbouring ids
 // run one after another on a thread. A hint without effect on results.
+// Where there is no such hint, a load whose result nobody wants does it: of what stands as far behind an element just read as a
+// program's tile is long, which is the next program's where tiles follow each other.
 
-import { DTYPES, type Op } from "../../ir/index.js";
+import { DTYPES, type Op, type Value } from "../../ir/index.js";
 import { visitTree } from "./axis.js";
+import { isReg } from "./emit.js";
 import type { Operand } from "./form.js";
-import { dtypeOf } from "./kinds.js";
+import { dtypeOf, memKind } from "./kinds.js";
+import type { BlockCode } from "./lower.js";
 import type { AxisMap } from "./maps.js";
 import type { Context, Nest } from "./nest.js";
 import { defOf } from "./values.js";
@@ -22,6 +26,9 @@ export interface Streamed {
   readonly space: readonly number[];
   readonly axis: number;
 }
+
+const touches = ({ unit }: BlockCode): boolean => !unit.e.prefetches && unit.shape.touch === true;
+const fetchesAhead = (code: BlockCode): boolean => code.unit.e.prefetches || touches(code);
 
 const loadsOf = (nest: Nest): { op: Op; map: AxisMap }[] => {
   const loads: { op: Op; map: AxisMap }[] = [];
@@ -41,7 +48,7 @@ const loadsOf = (nest: Nest): { op: Op; map: AxisMap }[] => {
 export function streamedLoads(nest: Nest): Streamed[] {
   const { space, axis, code } = nest;
   const { parent } = code.plan.block;
-  if (!nest.e.prefetches || axis < 0 || (parent !== undefined && "opcode" in parent)) return [];
+  if (!fetchesAhead(code) || axis < 0 || (parent !== undefined && "opcode" in parent)) return [];
   const all = (1 << space.length) - 1;
   const count = space.reduce((n, d) => n * d, 1);
   return loadsOf(nest)
@@ -57,7 +64,10 @@ export function streamedLoads(nest: Nest): Streamed[] {
 /** Those of earlier nests that this one should fetch. */
 export function comingLoads(nest: Nest): readonly Streamed[] {
   const { streamed } = nest.code;
-  if (streamed.length === 0 || loadsOf(nest).length > 0) return [];
+  if (streamed.length === 0) return [];
+  // What was read before and is read again comes from the caches.
+  const again = (op: Op): boolean => touches(nest.code) && streamed.some((s) => s.op === op);
+  if (loadsOf(nest).some(({ op }) => !again(op))) return [];
   return streamed.filter((s) => s.axis === nest.axis && String(s.space) === String(nest.space));
 }
 
@@ -65,8 +75,25 @@ export function comingLoads(nest: Nest): readonly Streamed[] {
 export const startsLine = ({ op }: Streamed, lanes: number, unrolled: number): boolean =>
   (unrolled * lanes * (DTYPES[dtypeOf(op.operands[0]!)].bits / 8)) % CACHE_LINE === 0;
 
+/** Fetches the elements of the next program that those of the vector at `iv`, which are all read, are here. */
+export function fetchAhead(nest: Nest, load: Streamed, iv: Operand): void {
+  const { e, code } = nest;
+  const [buffer, offset] = load.op.operands as [Value, Value];
+  const mem = code.unit.bufferOf(buffer);
+  const kind = memKind(dtypeOf(buffer));
+  if (touches(code)) {
+    const here = nest.addressOf(offset, load.map, nest.levels, nest.context(iv));
+    const tile = load.space.reduce((n, d) => n * d, 1);
+    const at = e.op("add", isReg(here) ? here.type.kind : "i32", 1, [here, tile]);
+    e.out.push({ s: "prefetch", mem, kind, at, exists: true });
+    return;
+  }
+  const { levels, inner } = nextProgram(nest, iv);
+  e.out.push({ s: "prefetch", mem, kind, at: nest.addressOf(offset, load.map, levels, inner) });
+}
+
 /** The contexts of the same turn of the next program: as much further along the outermost loop as this one's tile is long. */
-export function nextProgram(nest: Nest, iv: Operand): { levels: Context[]; inner: Context } {
+function nextProgram(nest: Nest, iv: Operand): { levels: Context[]; inner: Context } {
   const { e, space, outer, axis } = nest;
   const beyond = (x: Operand, a: number): Operand => e.op("add", "i32", 1, [x, space[a]!]);
   const first = outer[0];

@@ -303,6 +303,8 @@ export interface VectorShape {
   readonly lookup?: number;
   /** `prefetch` is of use. Default: no; then there is none. */
   readonly prefetch?: boolean;
+  /** In its place a load may read up to 64 KiB behind an element that exists, whatever is there. Default: no. */
+  readonly touch?: boolean;
   /** Whoever compiles what the printer writes leaves loops as they are: short bodies are written several times. Default: no. */
   readonly unroll?: boolean;
   /** What several loops read is loaded again rather than copied to the frame, where that takes next to nothing else. Default: no. */

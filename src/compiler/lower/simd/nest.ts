@@ -3,7 +3,7 @@
 
 import { DTYPES, type Op, type Value } from "../../ir/index.js";
 import { Affine, type Growth } from "./affine.js";
-import { comingLoads, nextProgram, type Streamed, startsLine, streamedLoads } from "./ahead.js";
+import { comingLoads, fetchAhead, type Streamed, startsLine, streamedLoads } from "./ahead.js";
 import { chooseAxis } from "./axis.js";
 import { copiesOf } from "./copies.js";
 import { emitCopied } from "./copy-packed.js";
@@ -136,19 +136,17 @@ export class Nest {
     else if (streamed.length === 0) streamed.push(...streamedLoads(this));
   }
 
-  /** Fetches the elements of the next program that those of the vector at `iv` are here. */
   private fetchNext(iv: Operand, unrolled: number): void {
-    for (const load of this.coming) {
-      if (!startsLine(load, this.lanes, unrolled)) continue;
-      const [buffer, offset] = load.op.operands as [Value, Value];
-      const own = this.levels;
-      const next = nextProgram(this, iv);
-      this.levels = next.levels;
-      const at = this.offset(offset, load.map, next.inner);
-      this.levels = own;
-      const mem = this.code.unit.bufferOf(buffer);
-      this.e.out.push({ s: "prefetch", mem, kind: memKind(dtypeOf(buffer)), at });
-    }
+    for (const load of this.coming) if (startsLine(load, this.lanes, unrolled)) fetchAhead(this, load, iv);
+  }
+
+  /** Where an element at `offset` stands, with these contexts outside of the inner loop. */
+  addressOf(offset: Value, map: AxisMap, levels: Context[], inner: Context): Operand {
+    const own = this.levels;
+    this.levels = levels;
+    const at = this.offset(offset, map, inner);
+    this.levels = own;
+    return at;
   }
 
   context(iv: Operand, known: ReadonlySet<string> = NONE, limits?: ReadonlyMap<string, Operand>): Context {

@@ -10,7 +10,7 @@ import { verifyForm } from "../verify.js";
 import { evaluateForm } from "./evaluate.js";
 
 export const SHAPES: Readonly<Record<string, VectorShape>> = {
-  wasm: { bytes: 16, registers: 16, address32: true, unroll: true, reload: true },
+  wasm: { bytes: 16, registers: 16, address32: true, unroll: true, reload: true, touch: true },
   avx2: { bytes: 32, registers: 16, address32: false },
   masked: { bytes: 32, registers: 16, address32: false, maskedMemory: true, prefetch: true },
   avx512: { bytes: 64, registers: 32, address32: false, prefetch: true, lookup: 16 },
