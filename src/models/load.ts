@@ -4,14 +4,22 @@ import { type DType, DTYPES } from "../compiler/ir/dtype.js";
 import type { IntegerMatrix, MakeParameter } from "../nn/index.js";
 import { dequantize, normal, ones, quantizeInt4, quantizeInt8, zeros } from "../ops/index.js";
 import { Generator, scope } from "../runtime/index.js";
-import { callOperator, empty, fromBytes, fromFile, noGrad, type Tensor } from "../tensor/index.js";
+import {
+  callOperator,
+  empty,
+  fromBytes,
+  fromFile,
+  noGrad,
+  type Tensor,
+  writeBytes,
+} from "../tensor/index.js";
 import type { ModelConfig } from "./config.js";
 import { familyOf } from "./families/index.js";
 import { type ModelFolder, ModelFolderError, saveFolder, saveTokenizer } from "./folder.js";
 import { bitsOf, type IntegerBits } from "./integers.js";
 import { mergeAdapter, saveAdapter } from "./lora.js";
 import { openModel } from "./open.js";
-import { type ParameterFiles, toFiles } from "./parameters.js";
+import { type IntegerBytes, type ParameterFiles, type TensorForm, toFiles } from "./parameters.js";
 import type { TensorBytes } from "./safetensors.js";
 import type { TextTokenizer } from "./tokenizer.js";
 import { LanguageModel } from "./transformer.js";
@@ -140,9 +148,10 @@ function buildModel(
     const q = shape.length === 2 ? files.integers(name, [shape[0]!, shape[1]!]) : undefined;
     if (q && !q.zeros) {
       // The same products as the host's, and no matrix of floats there.
-      const on = (t: TensorBytes): Tensor => fromBytes(t.data, t.shape, t.dtype, device);
-      const { packed, scales, groupSize } = q;
-      const widened = (): Tensor => dequantize(on(packed), on(scales), null, shape[1]!, { groupSize });
+      const widened = (): Tensor => {
+        const { packed, scales, groupSize } = integersOn(device, q, (t) => t);
+        return dequantize(packed, scales, null, shape[1]!, { groupSize });
+      };
       return dtype === undefined || dtype === "f32" ? note(noGrad(() => scope(widened))) : converted(widened);
     }
     const t = files.read(name, shape);
@@ -165,12 +174,7 @@ function buildModel(
           throw new ModelFolderError(
             `${path}: integer weights cannot be trained; continue from the model before vexil quantize`,
           );
-        return {
-          packed: upload(q.packed),
-          scales: upload(q.scales),
-          zeros: q.zeros && upload(q.zeros),
-          groupSize: q.groupSize,
-        };
+        return integersOn(device, q, note);
       },
     },
   );
@@ -180,6 +184,19 @@ function buildModel(
     for (const t of made) t.dispose();
     throw e;
   }
+}
+
+/** Integers on a chip, piece by piece. `note` is told of each tensor before it is filled. */
+function integersOn(device: string, q: IntegerBytes, note: (t: Tensor) => Tensor): IntegerMatrix {
+  const make = ({ dtype, shape }: TensorForm): Tensor => note(empty(shape, { dtype, device }));
+  const [packed, scales, zeros] = [make(q.packed), make(q.scales), q.zeros && make(q.zeros)];
+  let [p, s, z] = [0, 0, 0];
+  for (const piece of q.pieces) {
+    p = writeBytes(packed, p, piece.packed);
+    s = writeBytes(scales, s, piece.scales);
+    if (zeros && piece.zeros) z = writeBytes(zeros, z, piece.zeros);
+  }
+  return { packed, scales, zeros, groupSize: q.groupSize };
 }
 
 export interface CreateOptions {

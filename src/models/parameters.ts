@@ -9,12 +9,30 @@ import type { Weights } from "./folder.js";
 import { type IntegerBits, OUTPUT } from "./integers.js";
 import type { TensorBytes } from "./safetensors.js";
 
-/** A matrix of integers as bytes: `ops/quantized.ts` has the layout. */
-export interface IntegerBytes {
-  readonly packed: TensorBytes;
-  readonly scales: TensorBytes;
-  readonly zeros: TensorBytes | undefined;
+/** A tensor that is still to be made. */
+export interface TensorForm {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+}
+
+/** What a matrix of integers is made of: `ops/quantized.ts` has the layout. */
+export interface IntegerLayout {
+  readonly packed: TensorForm;
+  readonly scales: TensorForm;
+  readonly zeros: TensorForm | undefined;
   readonly groupSize: number;
+}
+
+/** Bytes of some of its rows. */
+export interface IntegerPiece {
+  readonly packed: Uint8Array;
+  readonly scales: Uint8Array;
+  readonly zeros: Uint8Array | undefined;
+}
+
+/** A matrix of integers as bytes, some rows after the others. A piece may stand in the memory of the one before. */
+export interface IntegerBytes extends IntegerLayout {
+  readonly pieces: Iterable<IntegerPiece>;
 }
 
 /** A tensor's bytes in a file, row-major. */
@@ -95,12 +113,13 @@ export class FolderParameters implements ParameterFiles {
     const bytes =
       bits === 8 ? columns : groupSize === 0 ? Math.ceil(columns / 2) : Math.ceil(groups / 2) * groupSize;
     const zero = `${s.name}_zero`;
-    return {
+    const parts = {
       packed: this.weights.read(packed, [rows, bytes]),
       scales: this.weights.read(`${s.name}_scale`, [rows, groups]),
       zeros: this.weights.has(zero) ? this.weights.read(zero, [rows, groups]) : undefined,
-      groupSize,
     };
+    const all = { packed: parts.packed.data, scales: parts.scales.data, zeros: parts.zeros?.data };
+    return { ...parts, groupSize, pieces: [all] };
   }
 
   /** The name in these files: with or without the family's prefix, norms by TensorFlow's names in old ones. */

@@ -1,7 +1,7 @@
 // The inputs of steps that add one token to each of several sequences, standing on the chip: what a captured step reads anew each time
 // it is repeated. Who writes them is the caller's affair (`captured-steps.ts`, `decode-graph.ts`).
 
-import { empty, keep, type Tensor, tensor } from "../tensor/index.js";
+import { empty, keep, type Tensor, tensor, writeBytes } from "../tensor/index.js";
 import {
   type AttendOptions,
   attendPaged,
@@ -97,7 +97,5 @@ export class StepBuffers implements StepInputs {
   }
 }
 
-/** Host data into the memory of a tensor that owns all of it. */
-function put(to: Tensor, data: BigInt64Array | Int32Array): void {
-  to.chip.driver.write(to.buffer, 0, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-}
+const put = (to: Tensor, data: BigInt64Array | Int32Array): void =>
+  void writeBytes(to, 0, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));

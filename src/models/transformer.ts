@@ -12,6 +12,7 @@ import {
   Module,
   RMSNorm,
   activationDType,
+  withActivationDType,
 } from "../nn/index.js";
 import { add, arange, cat, indexSelect, linear, quantizedLinear, tanh } from "../ops/index.js";
 import { callOperator, isGradEnabled, type Tensor } from "../tensor/index.js";
@@ -284,7 +285,10 @@ export class LanguageModel extends Module {
     };
     const x = this.model.forward(step.ids, step.positions, place, this.#activations);
     const last = indexSelect(x.squeeze(0), 0, step.last);
-    return this.#logits(this.model.norm ? this.model.norm.forward(last) : last);
+    // A row a sequence: rounding so few activations makes the largest of the products slower.
+    return withActivationDType("keep", () =>
+      this.#logits(this.model.norm ? this.model.norm.forward(last) : last),
+    );
   }
 
   /**

@@ -110,7 +110,9 @@ it("computes prompts apart with bytes, whoever else runs", async () => {
       return alone;
     };
     const [floats, bytes] = [await answers("keep"), await answers("int8")];
-    expect(bytes).not.toEqual(floats);
+    // The first is so short that it is computed with floats.
+    expect(bytes[0]).toEqual(floats[0]);
+    expect(bytes[1]).not.toEqual(floats[1]);
   } finally {
     rmSync(dir, { recursive: true });
   }

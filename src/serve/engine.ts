@@ -33,6 +33,8 @@ import type { EngineOptions } from "./worker-protocol.js";
 const PAGE = 16;
 const CHUNK = 256;
 const SEQUENCES = 32;
+/** Chunks of so few tokens are computed with floats: for them rounding activations to bytes is slower. */
+const SHORT = 8;
 /** Most bytes that the cache takes unless told otherwise. */
 const CACHE_BYTES = 2 ** 31;
 
@@ -171,12 +173,20 @@ export class LocalEngine implements Engine {
     const work = this.#scheduler.plan();
     if (this.#promptActivations === "keep") return this.#run(work, "keep");
     // Prompts apart from answers: how a token is computed must not depend on who else runs.
+    const isShort = (w: Work): boolean => this.#scheduler.span(w) <= SHORT;
     const answers = work.filter((w) => w.sequence.isAnswering);
-    const prompts = work.filter((w) => !w.sequence.isAnswering);
-    if (answers.length > 0) await this.#run(answers, "keep");
-    // Who left meanwhile has no pages any more.
-    const still = prompts.filter((w) => this.#answers.has(w.sequence));
-    if (still.length > 0) await this.#run(still, this.#promptActivations);
+    const [short, long] = [true, false].map((is) =>
+      work.filter((w) => !w.sequence.isAnswering && isShort(w) === is),
+    ) as [Work[], Work[]];
+    for (const [group, activations] of [
+      [answers, "keep"],
+      [short, "keep"],
+      [long, this.#promptActivations],
+    ] as const) {
+      // Who left meanwhile has no pages any more.
+      const still = group.filter((w) => this.#answers.has(w.sequence));
+      if (still.length > 0) await this.#run(still, activations);
+    }
   }
 
   async #run(work: readonly Work[], activations: ActivationDType): Promise<void> {

@@ -109,6 +109,11 @@ export class Scheduler {
     }
   }
 
+  /** Tokens from the multiple of a chunk in which a work begins to its end: the same whatever of a prompt was found in the cache. */
+  span({ sequence: s, count }: Work): number {
+    return count + (s.done % this.options.chunk);
+  }
+
   /** Tokens up to the next multiple of a chunk. */
   #chunk(s: Sequence): number {
     const { chunk } = this.options;

@@ -145,6 +145,21 @@ export function fromBytes(
   return upload(bytes, shape, dtype, device === undefined ? {} : { device });
 }
 
+/**
+ * Writes bytes, as {@link fromBytes} takes them, into the memory of a row-major tensor, from a byte of it on.
+ * @returns where the next ones go
+ */
+export function writeBytes(t: Tensor, at: number, bytes: Uint8Array): number {
+  const size = t.numel * itemSize(t.dtype);
+  if (!t.isContiguous || at < 0 || at + bytes.length > size)
+    throw new RangeError(
+      `${bytes.length} bytes do not fit byte ${at} of a ${t.dtype} tensor of shape ${showShape(t.shape)}, or it is not row-major`,
+    );
+  recorder?.refuse();
+  if (bytes.length > 0) t.chip.driver.write(t.buffer, t.offset * itemSize(t.dtype) + at, bytes);
+  return at + bytes.length;
+}
+
 /** Where the bytes of a tensor stand, row-major and little-endian. */
 export interface FileRange {
   readonly path: string;

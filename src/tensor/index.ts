@@ -22,6 +22,7 @@ export {
   tensor,
   type NestedData,
   type TensorOptions,
+  writeBytes,
 } from "./factory.js";
 export { constantTensor, zerosLike as constantZerosLike } from "./fill.js";
 export { decode, encode, type SourceArray, type TensorData } from "./host.js";

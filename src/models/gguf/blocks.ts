@@ -2,8 +2,10 @@
 // from floats. Every type is one description of how a block's integers, scales and zeros stand in its bytes.
 // Formats: the block structures of ggml (Q4_0 to Q8_0: 32 elements; K types: 256 elements in 8 or 16 groups).
 
-import type { IntegerBytes } from "../parameters.js";
+import type { IntegerLayout, IntegerPiece } from "../parameters.js";
 import { half, toBrain, toHalf } from "./halves.js";
+import type { Room } from "./room.js";
+import { isQuick, quickRows } from "./rows.js";
 import { type BlockType, TYPES, type WrittenType } from "./types.js";
 
 interface Reader {
@@ -177,36 +179,42 @@ function zerosOf({ q, scales, leasts }: Unpacked, { group, middle }: Reader): Fl
   });
 }
 
-/** A matrix of blocks in the layout of `ops/quantized.ts`: the same integers and scales. */
+/** How a matrix of blocks stands as integers. */
+export function integerLayout(type: BlockType, rows: number, columns: number): IntegerLayout {
+  const { group, bits, halves, least } = READERS[type];
+  const groups = columns / group;
+  const [packed, half] = [
+    [rows, bits === 8 ? columns : Math.ceil(groups / 2) * group],
+    [rows, groups],
+  ];
+  return {
+    packed: { dtype: bits === 8 ? "i8" : "u8", shape: packed },
+    scales: { dtype: halves ? "f16" : "f32", shape: half },
+    zeros: least ? { dtype: "f32", shape: half } : undefined,
+    groupSize: group,
+  };
+}
+
+/** Rows of blocks in the layout of `ops/quantized.ts`: the same integers and scales. They may stand in `room` until it is used again. */
 export function blockIntegers(
   type: BlockType,
   data: Uint8Array,
   rows: number,
   columns: number,
-): IntegerBytes {
+  room: Room = {},
+): IntegerPiece {
+  if (isQuick(type)) return { ...quickRows(type, data, rows, columns, room), zeros: undefined };
   const unpacked = unpack(type, data);
   const { q, scales } = unpacked;
   const { group, bits, halves, least } = READERS[type];
   const zeros = least ? zerosOf(unpacked, READERS[type]) : undefined;
   const groups = columns / group;
-  const floats = (values: Float32Array, asHalves: boolean) => {
-    const out = asHalves ? halvesOf(values, toHalf) : values;
-    return {
-      dtype: asHalves ? ("f16" as const) : ("f32" as const),
-      shape: [rows, groups],
-      data: new Uint8Array(out.buffer, out.byteOffset, out.byteLength),
-    };
-  };
-  const bytes = bits === 8 ? q : nibbles(q, rows, columns, Math.ceil(groups / 2) * group);
+  const bytesOf = (t: Int8Array | Uint8Array | Uint16Array | Float32Array): Uint8Array =>
+    new Uint8Array(t.buffer, t.byteOffset, t.byteLength);
   return {
-    packed: {
-      dtype: bits === 8 ? "i8" : "u8",
-      shape: [rows, bytes.length / rows],
-      data: new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength),
-    },
-    scales: floats(scales, halves),
-    zeros: zeros && floats(zeros, false),
-    groupSize: group,
+    packed: bytesOf(bits === 8 ? q : nibbles(q, rows, columns, Math.ceil(groups / 2) * group)),
+    scales: bytesOf(halves ? halvesOf(scales, toHalf) : scales),
+    zeros: zeros && bytesOf(zeros),
   };
 }
 

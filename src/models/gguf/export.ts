@@ -82,7 +82,10 @@ export function writeGguf(
       shape,
       data() {
         const t = files.read(name, shape);
-        return encode(as, floatsOf(heads === undefined ? t : moveRows(t, heads, false)));
+        return encode(
+          as,
+          floatsOf(heads === undefined ? t : { ...t, data: moveRows(t.data, t.shape[0]!, heads, false) }),
+        );
       },
     };
   });

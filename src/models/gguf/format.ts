@@ -12,8 +12,8 @@ export class GgufError extends Error {
 /** Something that can be read in pieces. */
 export interface ByteSource {
   readonly size: number;
-  /** Exactly `length` bytes from `at`; the caller has checked that they are there. */
-  read(at: number, length: number): Uint8Array;
+  /** Exactly `length` bytes from `at`, perhaps in the memory that is given; the caller has checked that they are there. */
+  read(at: number, length: number, into?: Uint8Array<ArrayBuffer>): Uint8Array;
 }
 
 export const bytesOf = (bytes: Uint8Array): ByteSource => ({

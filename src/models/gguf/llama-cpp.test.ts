@@ -8,8 +8,9 @@ import { loadChip, scope } from "../../runtime/index.js";
 import { noGrad, tensor } from "../../tensor/index.js";
 import { Weights } from "../folder.js";
 import { loadModel } from "../load.js";
-import { blockFloats, blockIntegers, encode } from "./blocks.js";
-import { type BlockType, isBlockType, TYPES, type TypeName } from "./types.js";
+import type { TensorForm } from "../parameters.js";
+import { blockFloats, blockIntegers, encode, integerLayout } from "./blocks.js";
+import { isBlockType, TYPES, type TypeName } from "./types.js";
 
 const FIXTURES = join(import.meta.dirname, "../../../test/fixtures/models/gguf");
 const TYPE_NAMES = (Object.keys(TYPES) as TypeName[]).filter(isBlockType);
@@ -27,18 +28,32 @@ describe("blocks of llama.cpp's own package", () => {
     );
   });
 
-  it.each(TYPE_NAMES)("%s become integers that stand for the same floats", (type: BlockType) => {
+  /** Matrices of the blocks that there are; one has an odd number of groups in a row. */
+  const MATRICES = TYPE_NAMES.flatMap((type) => [
+    [type, 2, 512] as const,
+    ...(TYPES[type].block === 32 ? [[type, 10, 96] as const] : []),
+  ]);
+  it.each(MATRICES)("%s become integers that stand for the same floats, [%d, %d]", (type, rows, columns) => {
     const want = floats(`${type}.floats`);
-    const q = blockIntegers(type, bytes.get(`${type}.bytes`)!, 2, 512);
-    const scale = numbers(q.scales.data, q.scales.dtype);
-    const zero = q.zeros && numbers(q.zeros.data, q.zeros.dtype);
+    const layout = integerLayout(type, rows, columns);
+    const blocks = bytes.get(`${type}.bytes`)!;
+    const taken = blocks.subarray(0, ((rows * columns) / TYPES[type].block) * TYPES[type].bytes);
+    // Twice in the same memory, and from an odd place.
+    const room = {};
+    blockIntegers(type, blocks, 2, 512, room);
+    const odd = new Uint8Array(taken.length + 1);
+    odd.set(taken, 1);
+    const q = blockIntegers(type, odd.subarray(1), rows, columns, room);
+    const scale = numbers(q.scales, layout.scales.dtype);
+    const zero = q.zeros && numbers(q.zeros, layout.zeros!.dtype);
     const largest = want.reduce((m, x) => Math.max(m, Math.abs(x)), 0);
-    const groups = 512 / q.groupSize;
-    for (let r = 0; r < 2; r++)
-      for (let k = 0; k < 512; k++) {
-        const g = r * groups + Math.floor(k / q.groupSize);
-        const at = element(q.packed.data, q.packed.dtype, r, k);
-        expect(Math.abs((at - (zero?.[g] ?? 0)) * scale[g]! - want[r * 512 + k]!)).toBeLessThan(
+    const groups = columns / layout.groupSize;
+    expect(q.packed.length).toBe(rows * layout.packed.shape[1]!);
+    for (let r = 0; r < rows; r++)
+      for (let k = 0; k < columns; k++) {
+        const g = r * groups + Math.floor(k / layout.groupSize);
+        const at = element(q.packed, layout.packed, r, k);
+        expect(Math.abs((at - (zero?.[g] ?? 0)) * scale[g]! - want[r * columns + k]!)).toBeLessThan(
           1e-6 * largest,
         );
       }
@@ -59,11 +74,12 @@ function numbers(data: Uint8Array, dtype: string): ArrayLike<number> {
   });
 }
 
-/** Element `k` of row `r` of a matrix of 512 columns, as `ops/quantized.ts` lays it out. */
-function element(data: Uint8Array, dtype: string, r: number, k: number): number {
-  if (dtype === "i8") return (data[r * 512 + k]! << 24) >> 24;
-  const byte = data[r * 256 + (k % 256)]!;
-  return ((k < 256 ? byte & 15 : byte >> 4) << 28) >> 28;
+/** Element `k` of row `r` of a matrix, as `ops/quantized.ts` lays it out. */
+function element(data: Uint8Array, { dtype, shape }: TensorForm, r: number, k: number): number {
+  const width = shape[1]!;
+  if (dtype === "i8") return (data[r * width + k]! << 24) >> 24;
+  const byte = data[r * width + (k % width)]!;
+  return ((k < width ? byte & 15 : byte >> 4) << 28) >> 28;
 }
 
 describe("models quantized by llama.cpp", () => {

@@ -4,15 +4,19 @@ import * as fs from "node:fs";
 import type { ModelConfig } from "../config.js";
 import type { Family } from "../family.js";
 import { type ModelFolder, ModelFolderError } from "../folder.js";
-import type { IntegerBytes, ParameterFiles, StoredRange } from "../parameters.js";
+import type { IntegerBytes, IntegerPiece, ParameterFiles, StoredRange } from "../parameters.js";
 import type { TensorBytes } from "../safetensors.js";
 import { TextTokenizer } from "../tokenizer.js";
-import { blockFloats, blockIntegers } from "./blocks.js";
+import { blockFloats, blockIntegers, integerLayout } from "./blocks.js";
 import { type ByteSource, GgufError, type GgufHeader, type GgufTensor, parseGguf } from "./format.js";
 import { architectureOf, configOf, Keys } from "./metadata.js";
 import { ggufName, interleavedHeads, moveRows } from "./names.js";
 import { tokenizerFiles } from "./tokenizer.js";
-import { isBlockType } from "./types.js";
+import { type Room, roomFor } from "./room.js";
+import { type BlockType, isBlockType } from "./types.js";
+
+/** Bytes of a file that are taken apart at once: they stay in a near cache. */
+const PIECE = 2 ** 19;
 
 const DTYPE = { F32: "f32", F16: "f16", BF16: "bf16" } as const;
 
@@ -30,8 +34,7 @@ class OpenFile implements ByteSource, Disposable {
     this.size = fs.fstatSync(this.#fd).size;
   }
 
-  read(at: number, length: number): Uint8Array {
-    const out = new Uint8Array(length);
+  read(at: number, length: number, out = new Uint8Array(length)): Uint8Array {
     let done = 0;
     while (done < length) {
       const n = fs.readSync(this.#fd, out, done, length - done, at + done);
@@ -48,6 +51,8 @@ class OpenFile implements ByteSource, Disposable {
 
 /** A model's parameters in an open file. */
 export class GgufParameters implements ParameterFiles {
+  readonly #room: Room = {};
+
   constructor(
     readonly source: ByteSource & Disposable,
     readonly header: GgufHeader,
@@ -76,14 +81,32 @@ export class GgufParameters implements ParameterFiles {
 
   integers(name: string, shape: readonly [number, number]): IntegerBytes | undefined {
     const t = this.#tensor(name, shape);
-    if (!isBlockType(t.type)) return undefined;
-    const q = blockIntegers(t.type, this.source.read(t.begin, t.bytes), ...shape);
-    return {
-      packed: this.#inOrder(name, q.packed),
-      scales: this.#inOrder(name, q.scales),
-      zeros: q.zeros && this.#inOrder(name, q.zeros),
-      groupSize: q.groupSize,
-    };
+    return isBlockType(t.type)
+      ? { ...integerLayout(t.type, ...shape), pieces: this.#pieces(name, t, t.type, shape) }
+      : undefined;
+  }
+
+  *#pieces(
+    name: string,
+    t: GgufTensor,
+    type: BlockType,
+    [rows, columns]: readonly [number, number],
+  ): Generator<IntegerPiece> {
+    const heads = this.#heads(name);
+    const width = t.bytes / rows;
+    // Rows of heads change their places among all of the head's.
+    const most = heads === undefined ? Math.max(1, Math.floor(PIECE / width)) : rows;
+    for (let r = 0; r < rows; r += most) {
+      const n = Math.min(most, rows - r);
+      const into = roomFor(this.#room, "file", n * width);
+      const data = this.source.read(t.begin + r * width, n * width, into);
+      const q = blockIntegers(type, data, n, columns, this.#room);
+      if (heads === undefined) yield q;
+      else {
+        const inOrder = (part: Uint8Array): Uint8Array => moveRows(part, rows, heads, true);
+        yield { packed: inOrder(q.packed), scales: inOrder(q.scales), zeros: q.zeros && inOrder(q.zeros) };
+      }
+    }
   }
 
   #tensor(name: string, shape: readonly number[]): GgufTensor {
@@ -103,7 +126,7 @@ export class GgufParameters implements ParameterFiles {
 
   #inOrder(name: string, t: TensorBytes): TensorBytes {
     const heads = this.#heads(name);
-    return heads === undefined ? t : moveRows(t, heads, true);
+    return heads === undefined ? t : { ...t, data: moveRows(t.data, t.shape[0]!, heads, true) };
   }
 
   [Symbol.dispose](): void {

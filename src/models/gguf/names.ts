@@ -1,7 +1,6 @@
 // What GGUF files call the parameters of a model, and the one thing they lay out otherwise: Llama's queries and keys.
 
 import type { ModelConfig } from "../config.js";
-import type { TensorBytes } from "../safetensors.js";
 
 const MODULES: Readonly<Record<string, string>> = {
   "model.embed_tokens": "token_embd",
@@ -59,18 +58,17 @@ export function interleavedHeads(
 }
 
 /** Rows (first dimension) of each head: halves to neighbours, or back. */
-export function moveRows(t: TensorBytes, heads: number, back: boolean): TensorBytes {
-  const rows = t.shape[0]!;
-  const width = t.data.length / rows;
+export function moveRows(from: Uint8Array, rows: number, heads: number, back: boolean): Uint8Array {
+  const width = from.length / rows;
   const half = rows / heads / 2;
-  const data = new Uint8Array(t.data.length);
+  const data = new Uint8Array(from.length);
   for (let h = 0; h < heads; h++)
     for (let i = 0; i < half; i++)
       for (let s = 0; s < 2; s++) {
         const apart = 2 * h * half + s * half + i;
         const beside = 2 * h * half + 2 * i + s;
-        const [from, to] = back ? [beside, apart] : [apart, beside];
-        data.set(t.data.subarray(from * width, (from + 1) * width), to * width);
+        const [own, to] = back ? [beside, apart] : [apart, beside];
+        data.set(from.subarray(own * width, (own + 1) * width), to * width);
       }
-  return { ...t, data };
+  return data;
 }
