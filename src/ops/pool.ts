@@ -64,8 +64,13 @@ function adapted(op: string, x: Tensor, rank: number, size: readonly (number | n
     rank,
     1,
   );
-  const longest = input.map((n, i) => Math.ceil(n / Math.max(1, output[i]!)) + 1) as unknown as Three;
   const one: Three = [1, 1, 1];
+  // Windows of one size, one beside the other: no place of theirs needs a division.
+  if (input.every((n, i) => n > 0 && output[i]! > 0 && n % output[i]! === 0)) {
+    const size = input.map((n, i) => n / output[i]!) as unknown as Three;
+    return { input, output, size, stride: size, padding: [0, 0, 0], dilation: one, adaptive: false };
+  }
+  const longest = input.map((n, i) => Math.ceil(n / Math.max(1, output[i]!)) + 1) as unknown as Three;
   return { input, output, size: longest, stride: one, padding: [0, 0, 0], dilation: one, adaptive: true };
 }
 
