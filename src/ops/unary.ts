@@ -112,7 +112,7 @@ const geluErf = pointwiseKernel(
     root = tl.fma(root, a, -0.1677340418100357);
     root = tl.fma(root, a, 0.8408964276313782);
     const square = root * root;
-    return tl.maximum(x, 0, { propagateNan: true }) - a * square * square;
+    return tl.fma(-(a * square), square, tl.maximum(x, 0, { propagateNan: true }));
   },
   {
     name: "gelu",

@@ -132,7 +132,7 @@ range(0xfd, 0xf8, "i32x4.trunc_sat_f32x4_s i32x4.trunc_sat_f32x4_u");
 range(0xfd, 0xfa, "f32x4.convert_i32x4_s f32x4.convert_i32x4_u");
 range(0xfd, 0xfc, "i32x4.trunc_sat_f64x2_s_zero i32x4.trunc_sat_f64x2_u_zero");
 range(0xfd, 0xfe, "f64x2.convert_low_i32x4_s f64x2.convert_low_i32x4_u");
-range(0xfd, 0x105, "f32x4.relaxed_madd - f64x2.relaxed_madd"); // relaxed SIMD
+range(0xfd, 0x105, "f32x4.relaxed_madd f32x4.relaxed_nmadd f64x2.relaxed_madd f64x2.relaxed_nmadd"); // relaxed SIMD
 
 // Threads. Atomic accesses are encoded with their natural alignment.
 range(0xfe, 0x10, "i32.atomic.load", "mem", 2);

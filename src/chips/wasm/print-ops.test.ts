@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import type { Operand, Reg, RegKind, RegOp } from "../../compiler/lower/simd/form.js";
 import { hasRelaxedSimd } from "./host.js";
+import { printForm } from "./print.js";
 import { checkWithWabt, FormBuilder, runForm } from "./testing/forms.js";
 
 type Num = number | bigint;
@@ -285,6 +286,41 @@ describe("register operations", () => {
           true,
         ),
       );
+});
+
+describe("z - x * y", () => {
+  for (const k of ["f32", "f64"] as const)
+    for (const factor of [0, 1])
+      it.runIf(hasRelaxedSimd())(`is one instruction: ${k}, factor ${factor} negated`, async () => {
+        const b = new FormBuilder();
+        const [from, out] = [b.buffer(k), b.buffer(k)];
+        const lanes = k === "f32" ? 4 : 2;
+        const [x, y, z] = [0, 1, 2].map((i) => b.load(k, lanes, from, k, i * lanes)) as [Reg, Reg, Reg];
+        const negated = b.op(k, lanes, "neg", [factor === 0 ? x : y]);
+        const factors = factor === 0 ? [negated, y] : [x, negated];
+        b.store(b.op(k, lanes, "fma", [...factors, z]), out, k, 0);
+        // A negation that somebody else wants, too.
+        const other = b.op(k, lanes, "neg", [x]);
+        b.store(b.op(k, lanes, "fma", [other, y, z]), out, k, lanes);
+        b.store(other, out, k, 2 * lanes);
+        const Floats = k === "f32" ? Float32Array : Float64Array;
+        const values = Floats.from({ length: 3 * lanes }, (_, i) => i * 3 - 7);
+        const result = new Floats(3 * lanes);
+        const { text } = printForm(b.form(), { relaxed: true, memory: { min: 1, max: 1024, shared: true } });
+        expect(text.match(/relaxed_nmadd/g)).toHaveLength(1);
+        await checkWithWabt(
+          runForm(b.form(), [new Uint8Array(values.buffer), new Uint8Array(result.buffer)], [1, 1, 1], true),
+        );
+        const at = (i: number, lane: number): number => values[i * lanes + lane]!;
+        for (let lane = 0; lane < lanes; lane++) {
+          const want = at(2, lane) - at(0, lane) * at(1, lane);
+          expect([result[lane], result[lanes + lane], result[2 * lanes + lane]]).toEqual([
+            want,
+            want,
+            -at(0, lane),
+          ]);
+        }
+      });
 });
 
 describe("lanes", () => {

@@ -174,12 +174,28 @@ class Printer {
         }
       }
     }
+    if (op === "fma" && this.relaxed && dst.type.lanes > 1 && this.negatedProduct(s)) return;
     const args = s.args.map((o, i) => this.arg(o, literalType(s, i)));
     emitOp(c, op, dst.type, args, {
       relaxed: this.relaxed,
       ...(s.lane === undefined ? {} : { lane: s.lane }),
       ...(s.pick === undefined ? {} : { pick: s.pick }),
     });
+  }
+
+  /** `z - x * y` where a factor is a negation that nobody else wants: one instruction. Emits it and says so. */
+  private negatedProduct({ args, dst }: Stmt & { s: "op" }): boolean {
+    const i = args.findIndex((o, k) => {
+      const p = k < 2 && isReg(o) ? this.pending.get(o.id) : undefined;
+      return p?.stmt.s === "op" && p.stmt.op === "neg";
+    });
+    if (i < 0) return false;
+    const factor = args[i] as Reg;
+    const [negated] = (this.pending.get(factor.id)!.stmt as Stmt & { s: "op" }).args;
+    this.pending.delete(factor.id);
+    for (const o of args.map((o, k) => (k === i ? negated! : o))) this.push(o, dst.type);
+    this.c.op(`${dst.type.kind === "f64" ? "f64x2" : "f32x4"}.relaxed_nmadd`);
+    return true;
   }
 
   /**
