@@ -55,6 +55,28 @@ describe("fetching ahead", () => {
     expect(fetches(forms["wasm"]!)).toBe(0);
   });
 
+  it("touches nothing around elements that a mask may keep from being read", () => {
+    const masked = kernel({ x: ptr, y: ptr, B: constexpr }, ({ x, y, B }, tl) => {
+      const at = tl.programId(0) * B + tl.arange(0, B);
+      const v = tl.load(x + at, (at & 1) < 1, 0);
+      tl.store(y + at, v - tl.max(v, 0));
+    });
+    const kept = kernel({ x: ptr, y: ptr, B: constexpr }, ({ x, y, B }, tl) => {
+      const at = tl.programId(0) * B + tl.arange(0, B);
+      const v = tl.exp(tl.load(x + at, tl.programId(0) < 1, 0));
+      tl.store(y + at, v - tl.max(v, 0));
+    });
+    const B = 1024;
+    const args = [
+      ["f32", data(2 * B)],
+      ["f32", data(2 * B)],
+    ] as const;
+    for (const source of [masked, kept]) {
+      const { forms } = expectSame(lowered(source, { B }), args, [2]);
+      expect(fetches(forms["wasm"]!)).toBe(0);
+    }
+  });
+
   it("leaves short rows alone", () => {
     const args = [
       ["f32", data(256)],

@@ -65,23 +65,28 @@ export function streamedLoads(nest: Nest): Streamed[] {
 export function comingLoads(nest: Nest): readonly Streamed[] {
   const { streamed } = nest.code;
   if (streamed.length === 0) return [];
-  // What was read before and is read again comes from the caches.
-  const again = (op: Op): boolean => touches(nest.code) && streamed.some((s) => s.op === op);
-  if (loadsOf(nest).some(({ op }) => !again(op))) return [];
-  return streamed.filter((s) => s.axis === nest.axis && String(s.space) === String(nest.space));
+  const own = loadsOf(nest);
+  const fit = streamed.filter((s) => s.axis === nest.axis && String(s.space) === String(nest.space));
+  if (!touches(nest.code)) return own.length > 0 ? [] : fit;
+  // What was read before and is read again comes from the caches. Only around what this nest reads itself is there memory.
+  if (!own.every(({ op }) => streamed.some((s) => s.op === op))) return [];
+  return fit.filter((s) => own.some(({ op, map }) => op === s.op && String(map) === String(s.map)));
 }
 
 /** Whether the elements from the `unrolled`-th vector of a turn on start a line. */
 export const startsLine = ({ op }: Streamed, lanes: number, unrolled: number): boolean =>
   (unrolled * lanes * (DTYPES[dtypeOf(op.operands[0]!)].bits / 8)) % CACHE_LINE === 0;
 
-/** Fetches the elements of the next program that those of the vector at `iv`, which are all read, are here. */
+/** Fetches the elements of the next program that those of the vector at `iv` are here, where its masks let all through. */
 export function fetchAhead(nest: Nest, load: Streamed, iv: Operand): void {
   const { e, code } = nest;
   const [buffer, offset] = load.op.operands as [Value, Value];
   const mem = code.unit.bufferOf(buffer);
   const kind = memKind(dtypeOf(buffer));
   if (touches(code)) {
+    // A mask of another kind may keep the load from an element that does not exist.
+    const mask = load.op.operands[2];
+    if (mask && !nest.splitsAt(mask, load.map)) return;
     const here = nest.addressOf(offset, load.map, nest.levels, nest.context(iv));
     const tile = load.space.reduce((n, d) => n * d, 1);
     const at = e.op("add", isReg(here) ? here.type.kind : "i32", 1, [here, tile]);

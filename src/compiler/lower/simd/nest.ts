@@ -140,6 +140,11 @@ export class Nest {
     for (const load of this.coming) if (startsLine(load, this.lanes, unrolled)) fetchAhead(this, load, iv);
   }
 
+  /** Whether the mask is nothing but conditions that the part of the inner loop without masks ends with. */
+  splitsAt(mask: Value, map: AxisMap): boolean {
+    return this.masks.has(mapKey(this.code.unit.ids.of(mask), map));
+  }
+
   /** Where an element at `offset` stands, with these contexts outside of the inner loop. */
   addressOf(offset: Value, map: AxisMap, levels: Context[], inner: Context): Operand {
     const own = this.levels;
