@@ -19,7 +19,7 @@ const forward = kernel(
       // A row that is one block stays where it is. One that fills it needs no masks.
       const c = tl.row(tl.arange(0, COLS));
       const mask = EXACT ? ROWS === 1 || inside : inside && c < cols;
-      const g = WEIGHT ? tl.cast(tl.load(w + c, EXACT || c < cols, 0), T) : 1;
+      const g = WEIGHT ? tl.cast(tl.load(w + c, EXACT || c < cols, 0, { early: true }), T) : 1;
       const added = tl.cast(
         tl.cast(tl.load(x + base + c, mask, 0), T) + tl.cast(tl.load(r + base + c, mask, 0), T),
         D,

@@ -7,6 +7,7 @@ import { kernel } from "../runtime/index.js";
 import type { Tensor } from "../tensor/index.js";
 import { blockOf } from "./few-rows-kernel.js";
 import { elements } from "./quantized-kernel.js";
+import { shiftOf } from "./quantized-units.js";
 
 /** The sums of a block of columns: floats, or integers `q` in the layout of `rowsByIntegers` with their scales. */
 const sumOf = helper(
@@ -26,7 +27,7 @@ const sumOf = helper(
     BM: number,
     BN: number,
     BK: number,
-    GS: number,
+    SHIFT: number,
     BITS: number,
     SPLIT: number,
     WHOLE: boolean,
@@ -48,7 +49,7 @@ const sumOf = helper(
         for (const h of tl.staticRange(BITS === 8 ? 1 : 2)) {
           const at = h * half + ks;
           const right = tl.load(columns + tl.col(at), WHOLE || tl.col(ks < half && at < K), 0);
-          const group = GS === 0 ? 0 : tl.floorDiv(h * half + k, GS);
+          const group = SHIFT === 0 ? 0 : (h * half + k) >> SHIFT;
           const scale = tl.cast(
             tl.load(s + row * groups + group, WHOLE || row * 0 + group < groups, 0, { early: true }),
             "f32",
@@ -68,13 +69,13 @@ const sideBySide = kernel(
   {
     x: ptr, sx: dim, q0: ptr, q1: ptr, q2: ptr, s0: ptr, s1: ptr, s2: ptr, y0: ptr, y1: ptr, y2: ptr,
     M: i32, N0: dim, N1: dim, N2: dim, K: dim, half: dim, groups: i32,
-    COUNT: constexpr, BM: constexpr, BN: constexpr, BK: constexpr, GS: constexpr, BITS: constexpr, SPLIT: constexpr,
+    COUNT: constexpr, BM: constexpr, BN: constexpr, BK: constexpr, SHIFT: constexpr, BITS: constexpr, SPLIT: constexpr,
     WHOLE: constexpr.bool, IN: constexpr.dtype, sumOf, elements,
   },
   (
     // biome-ignore format: one line per group
     { x, sx, q0, q1, q2, s0, s1, s2, y0, y1, y2, M, N0, N1, N2, K, half, groups,
-      COUNT, BM, BN, BK, GS, BITS, SPLIT, WHOLE, IN, sumOf, elements },
+      COUNT, BM, BN, BK, SHIFT, BITS, SPLIT, WHOLE, IN, sumOf, elements },
     tl,
   ) => {
     const m = tl.programId(0) * BM + tl.arange(0, BM);
@@ -84,17 +85,17 @@ const sideBySide = kernel(
     if (block < first) {
       const n = block * BN + tl.arange(0, BN);
       // biome-ignore format: one line
-      const acc = sumOf(x, sx, q0, s0, m, M, n, N0, K, half, groups, BM, BN, BK, GS, BITS, SPLIT, WHOLE, IN, elements);
+      const acc = sumOf(x, sx, q0, s0, m, M, n, N0, K, half, groups, BM, BN, BK, SHIFT, BITS, SPLIT, WHOLE, IN, elements);
       tl.store(y0 + tl.row(m * N0) + tl.col(n), acc, tl.col(n < N0) && tl.row(m < M));
     } else if (COUNT === 2 || block < second) {
       const n = (block - first) * BN + tl.arange(0, BN);
       // biome-ignore format: one line
-      const acc = sumOf(x, sx, q1, s1, m, M, n, N1, K, half, groups, BM, BN, BK, GS, BITS, SPLIT, WHOLE, IN, elements);
+      const acc = sumOf(x, sx, q1, s1, m, M, n, N1, K, half, groups, BM, BN, BK, SHIFT, BITS, SPLIT, WHOLE, IN, elements);
       tl.store(y1 + tl.row(m * N1) + tl.col(n), acc, tl.col(n < N1) && tl.row(m < M));
     } else {
       const n = (block - second) * BN + tl.arange(0, BN);
       // biome-ignore format: one line
-      const acc = sumOf(x, sx, q2, s2, m, M, n, N2, K, half, groups, BM, BN, BK, GS, BITS, SPLIT, WHOLE, IN, elements);
+      const acc = sumOf(x, sx, q2, s2, m, M, n, N2, K, half, groups, BM, BN, BK, SHIFT, BITS, SPLIT, WHOLE, IN, elements);
       tl.store(y2 + tl.row(m * N2) + tl.col(n), acc, tl.col(n < N2) && tl.row(m < M));
     }
   },
@@ -106,11 +107,11 @@ const gated = kernel(
   // biome-ignore format: one line per operand
   {
     x: ptr, sx: dim, q0: ptr, q1: ptr, s0: ptr, s1: ptr, y: ptr, M: i32, N: dim, K: dim, half: dim, groups: i32,
-    BM: constexpr, BN: constexpr, BK: constexpr, GS: constexpr, BITS: constexpr, SPLIT: constexpr,
+    BM: constexpr, BN: constexpr, BK: constexpr, SHIFT: constexpr, BITS: constexpr, SPLIT: constexpr,
     WHOLE: constexpr.bool, IN: constexpr.dtype, elements,
   },
   (
-    { x, sx, q0, q1, s0, s1, y, M, N, K, half, groups, BM, BN, BK, GS, BITS, SPLIT, WHOLE, IN, elements },
+    { x, sx, q0, q1, s0, s1, y, M, N, K, half, groups, BM, BN, BK, SHIFT, BITS, SPLIT, WHOLE, IN, elements },
     tl,
   ) => {
     const m = tl.programId(0) * BM + tl.arange(0, BM);
@@ -127,7 +128,7 @@ const gated = kernel(
       for (const h of tl.staticRange(BITS === 8 ? 1 : 2)) {
         const at = h * half + ks;
         const right = tl.load(columns + tl.col(at), WHOLE || tl.col(ks < half && at < K), 0);
-        const group = GS === 0 ? 0 : tl.floorDiv(h * half + k, GS);
+        const group = SHIFT === 0 ? 0 : (h * half + k) >> SHIFT;
         const known = WHOLE || row * 0 + group < groups;
         const scale0 = tl.cast(tl.load(s0 + row * groups + group, known, 0, { early: true }), "f32");
         const scale1 = tl.cast(tl.load(s1 + row * groups + group, known, 0, { early: true }), "f32");
@@ -180,7 +181,7 @@ function common(x: Tensor, list: readonly Matrix[], groupSize: number) {
   const size = { M, N: columns, turns: Math.ceil(half / BK) };
   return {
     ...blockOf(chip, size, BITS === 4 ? 8 : 16),
-    x, sx: K, M, K, half, groups: scales?.shape[1] ?? 1, BK, GS: groupSize, BITS,
+    x, sx: K, M, K, half, groups: scales?.shape[1] ?? 1, BK, SHIFT: shiftOf(groupSize), BITS,
     WHOLE: half % BK === 0 && (BITS === 16 || K * BITS === half * 8), IN: dtype,
   }; // biome-ignore format: one line per group
 }

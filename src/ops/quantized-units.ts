@@ -12,11 +12,11 @@ const product = kernel(
   // biome-ignore format: one line per operand
   {
     x: ptr, sx: dim, q: ptr, s: ptr, y: ptr, M: i32, N: dim, K: dim, half: dim, groups: i32,
-    BM: constexpr, BN: constexpr, BK: constexpr, GS: constexpr, BITS: constexpr, SPLIT: constexpr, BY_ROW: constexpr.bool,
+    BM: constexpr, BN: constexpr, BK: constexpr, SHIFT: constexpr, BITS: constexpr, SPLIT: constexpr, BY_ROW: constexpr.bool,
     WHOLE: constexpr.bool, IN: constexpr.dtype, elements,
   },
   (
-    { x, sx, q, s, y, M, N, K, half, groups, BM, BN, BK, GS, BITS, SPLIT, BY_ROW, WHOLE, IN, elements },
+    { x, sx, q, s, y, M, N, K, half, groups, BM, BN, BK, SHIFT, BITS, SPLIT, BY_ROW, WHOLE, IN, elements },
     tl,
   ) => {
     // Programs that read the same columns follow one another.
@@ -34,7 +34,7 @@ const product = kernel(
       for (const h of tl.staticRange(BITS === 8 ? 1 : 2)) {
         const at = h * half + ks;
         const own = tl.load(x + tl.col(at) + xRow, WHOLE || tl.col(ks < half && at < K), 0);
-        const group = BY_ROW ? 0 : tl.floorDiv(h * half + k, GS);
+        const group = BY_ROW ? 0 : (h * half + k) >> SHIFT;
         const scale = tl.cast(
           tl.load(s + row * groups + group, WHOLE || row * 0 + group < groups, 0, { early: true }),
           "f32",
@@ -52,6 +52,9 @@ const product = kernel(
 const SHARES = { 8: 16, 4: 8 } as const;
 /** Summed bytes of one turn at most. */
 const SUMMED = 128;
+
+/** Groups of a power of two are found by a shift; 0 where a row is one. */
+export const shiftOf = (groupSize: number): number => (groupSize === 0 ? 0 : Math.log2(groupSize));
 
 export interface IntegerProduct {
   readonly x: Tensor;
@@ -78,7 +81,7 @@ export function launchIntegersOnUnits(p: IntegerProduct): boolean {
   if (Math.ceil(N / BN) > chip.capabilities.maxGrid[1]) return false;
   product.launch([Math.ceil(M / BM), Math.ceil(N / BN)], {
     x, sx: p.K, q: p.q, s: p.s, y, M, N, K: p.K, half, groups: p.groups,
-    BM, BN, BK, GS: p.groupSize, BITS: p.bits, SPLIT, BY_ROW: p.groupSize === 0,
+    BM, BN, BK, SHIFT: shiftOf(p.groupSize), BITS: p.bits, SPLIT, BY_ROW: p.groupSize === 0,
     WHOLE: half % BK === 0 && p.K * p.bits === half * 8, IN: dtype,
   }); // biome-ignore format: one line per group
   return true;

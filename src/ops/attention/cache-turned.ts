@@ -7,13 +7,13 @@ import { kernel } from "../../runtime/index.js";
 import { empty, type Operator, operator, showShape, type Tensor } from "../../tensor/index.js";
 import { nextPowerOf2 } from "../rows.js";
 
-/** Both halves of heads that stand at `from`, normed by the weight at `w` where there is one, and turned. */
+/** Both halves of heads that stand at `from`, normed by the weights where there are some, and turned. */
 const turnedHalf = helper(
   (
     tl,
     from: number,
-    w: number,
-    d: number,
+    wa: number,
+    wb: number,
     c: number,
     s: number,
     inside: boolean,
@@ -24,8 +24,6 @@ const turnedHalf = helper(
   ) => {
     const a = tl.cast(tl.load(from, inside, 0), "f32");
     const b = tl.cast(tl.load(from + half, inside, 0), "f32");
-    const wa = NORM ? tl.cast(tl.load(w + d, d < half, 0), "f32") : 1;
-    const wb = NORM ? tl.cast(tl.load(w + half + d, d < half, 0), "f32") : 1;
     const squares = tl.sum(a * a, 1) + tl.sum(b * b, 1);
     const scale = tl.col(tl.rsqrt(squares / tl.cast(2 * half, "f32") + tl.cast(eps, "f32")));
     const x = NORM ? tl.cast(tl.cast(a * scale * wa, IN as never), "f32") : a;
@@ -39,11 +37,11 @@ const fill = kernel(
   // biome-ignore format: one line per group
   { q: ptr, k: ptr, v: ptr, wq: ptr, wk: ptr, cos: ptr, sin: ptr, slots: ptr, y: ptr, keys: ptr, values: ptr, tokens: i32, heads: i32,
     kvHeads: i32, half: i32, qRow: i32, kRow: i32, vRow: i32, turn: i32, room: i64, eps: f64,
-    TOKENS: constexpr, HALF: constexpr, NORM: constexpr.bool, IN: constexpr.dtype, turnedHalf },
+    TOKENS: constexpr, HALF: constexpr, NORM: constexpr.bool, EXACT: constexpr.bool, IN: constexpr.dtype, turnedHalf },
   (
     // biome-ignore format: one line per group
     { q, k, v, wq, wk, cos, sin, slots, y, keys, values, tokens, heads, kvHeads, half, qRow, kRow, vRow, turn, room, eps,
-      TOKENS, HALF, NORM, IN, turnedHalf },
+      TOKENS, HALF, NORM, EXACT, IN, turnedHalf },
     tl,
   ) => {
     const t = tl.col(tl.programId(0) * TOKENS + tl.arange(0, TOKENS));
@@ -51,19 +49,25 @@ const fill = kernel(
     const head = tl.programId(1);
     const inside = t < tokens && d < half;
     const size = 2 * half;
+    // The weights of both norms are read early: no launch before this one writes them.
+    const known = EXACT || d < half;
+    const qa = NORM ? tl.cast(tl.load(wq + d, known, 0, { early: true }), "f32") : 1;
+    const qb = NORM ? tl.cast(tl.load(wq + half + d, known, 0, { early: true }), "f32") : 1;
+    const ka = NORM ? tl.cast(tl.load(wk + d, known, 0, { early: true }), "f32") : 1;
+    const kb = NORM ? tl.cast(tl.load(wk + half + d, known, 0, { early: true }), "f32") : 1;
     if (head < heads + kvHeads) {
       const c = tl.cast(tl.load(cos + t * turn + d, inside, 0), "f32");
       const s = tl.cast(tl.load(sin + t * turn + d, inside, 0), "f32");
       if (head < heads) {
         const from = q + t * qRow + head * size + d;
-        const [first, second] = turnedHalf(from, wq, d, c, s, inside, half, eps, NORM, IN);
+        const [first, second] = turnedHalf(from, qa, qb, c, s, inside, half, eps, NORM, IN);
         const to = y + (t * heads + head) * size + d;
         tl.store(to, first, inside);
         tl.store(to + half, second, inside);
       } else {
         const own = head - heads;
         const from = k + t * kRow + own * size + d;
-        const [first, second] = turnedHalf(from, wk, d, c, s, inside, half, eps, NORM, IN);
+        const [first, second] = turnedHalf(from, ka, kb, c, s, inside, half, eps, NORM, IN);
         const slot = tl.load(slots + t, t < tokens, -1);
         const there = inside && slot >= 0 && slot < room;
         const to = keys + ((slot * kvHeads + own) * size + d);
@@ -154,7 +158,7 @@ export const cacheTurned_: Operator<CacheTurned> = operator({
     fill.launch([Math.ceil(tokens / TOKENS), heads + 2 * kvHeads], {
       q, k, v, wq: wq ?? cos, wk: wk ?? cos, cos, sin, slots, y, keys, values, tokens, heads, kvHeads, half,
       qRow: q.strides[0]!, kRow: k.strides[0]!, vRow: v.strides[0]!, turn: cos.strides[0]!,
-      room: keys.shape[0]! * keys.shape[1]!, eps, TOKENS, HALF, NORM: wq !== null, IN: q.dtype,
+      room: keys.shape[0]! * keys.shape[1]!, eps, TOKENS, HALF, NORM: wq !== null, EXACT: half === HALF, IN: q.dtype,
     }); // biome-ignore format: one line per group
     return y;
   },

@@ -42,10 +42,10 @@ export const attentionForward = kernel(
   ) => {
     const b = tl.floorDiv(tl.programId(1), KH);
     const head = tl.programId(1) % KH;
-    const q0 = VARLEN ? tl.load(startsQ + b) : 0;
-    const queries = VARLEN ? tl.load(startsQ + b + 1) - q0 : Sq;
-    const k0 = VARLEN && PAGE === 0 ? tl.load(startsK + b) : 0;
-    const keys = VARLEN ? tl.load(startsK + b + (PAGE === 0 ? 1 : 0)) - k0 : Sk;
+    const q0 = VARLEN ? tl.load(startsQ + b, true, 0, { early: true }) : 0;
+    const queries = VARLEN ? tl.load(startsQ + b + 1, true, 0, { early: true }) - q0 : Sq;
+    const k0 = VARLEN && PAGE === 0 ? tl.load(startsK + b, true, 0, { early: true }) : 0;
+    const keys = VARLEN ? tl.load(startsK + b + (PAGE === 0 ? 1 : 0), true, 0, { early: true }) - k0 : Sk;
     // Query t stands at the place of key t + shift.
     const shift = VARLEN ? keys - queries : offset;
     // The longest rows first, where many programs take turns.
@@ -84,15 +84,23 @@ export const attentionForward = kernel(
     let top = tl.full([BM], -Infinity);
     let sum = tl.zeros([BM]);
     let acc = tl.zeros([BM, BV]);
+    // Few queries wait for memory alone: a turn's values come with its keys, and the next turn's pages are looked up meanwhile.
+    const AHEAD = SPLIT > 0 && HALF;
+    const ns = tl.maximum(tl.minimum(start + tl.arange(0, BN), end - 1), 0);
+    let known =
+      AHEAD && PAGE > 0 ? tl.load(table + b * tb + tl.floorDiv(ns, PAGE), true, 0, { early: true }) : 0;
     for (let from = start; from < end; from += BN) {
       const n = from + tl.arange(0, BN);
       const live = n < end;
       const whole = D === BD ? tl.col(live) : tl.col(live) && d < D;
-      const page = PAGE === 0 ? n : tl.load(table + b * tb + tl.floorDiv(n, PAGE), live, 0);
+      const page = PAGE === 0 ? n : AHEAD ? known : tl.load(table + b * tb + tl.floorDiv(n, PAGE), live, 0);
+      if (AHEAD && PAGE > 0) known = tl.load(table + b * tb + tl.floorDiv(n + BN, PAGE), n + BN < end, 0);
       const inPage = PAGE === 0 ? n : n % PAGE;
       const atKey = PAGE === 0 ? n * kt : page * kb + inPage * kt;
       const atValue = PAGE === 0 ? n * vt : page * vb + inPage * vt;
       const y = tl.cast(tl.load(theirKeys + tl.col(atKey) + d, whole, 0), IN);
+      const full = DV === BV ? tl.col(live) : tl.col(live) && e < DV;
+      const early = AHEAD ? tl.load(theirValues + tl.col(atValue) + e, full, 0) : 0;
       let s = BM === 1 ? tl.trans(tl.dot(tl.trans(x), tl.trans(y))) : tl.dot(y, x);
       if (HALF && !RAW) s = s * scale;
       if (CAP) s = capped(s, cap);
@@ -132,8 +140,7 @@ export const attentionForward = kernel(
           p * rest,
           0,
         );
-      const full = DV === BV ? tl.col(live) : tl.col(live) && e < DV;
-      const z = tl.cast(tl.load(theirValues + tl.col(atValue) + e, full, 0), IN);
+      const z = tl.cast(AHEAD ? early : tl.load(theirValues + tl.col(atValue) + e, full, 0), IN);
       acc = tl.dot(tl.cast(tl.trans(p), IN), z, acc * tl.col(shrink));
       top = next;
     }

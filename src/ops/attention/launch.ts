@@ -175,7 +175,7 @@ export function launchForward(
   const packed = o.ndim === 3;
   const [, s1, s2, s3] = some.strides as number[];
   launch(some, logs, packed ? [0, s2!, s1!] : [s1!, s2!, s3!], some.strides[0]!, logs.strides[0]!);
-  joinParts(some, logs, o, lse, packed);
+  joinParts(some, logs, o, lse, packed, (c.part ?? 0) > 0);
   some.dispose();
   logs.dispose();
 }

@@ -91,6 +91,7 @@ export const pagedAttention: Operator<
   schema:
     "vexil::paged_attention(Tensor query, Tensor key_cache, Tensor value_cache, Tensor block_table, Tensor cu_seqlens_q, Tensor seqlens_k, SymInt max_q, SymInt max_k, *, bool is_causal=False, int[2] window=[-1, -1], float softcap=0.0, float? scale=None, int part=0) -> Tensor",
   method: false,
+  replay: true,
   run: (
     q: Tensor,
     k: Tensor,
