@@ -38,6 +38,10 @@ export default defineConfig({
     maxWorkers: 2,
     sequence: { sequencer: LongFirst },
     // Tests are about the project's own kernels; those of vendor libraries switch them on.
-    env: { VEXIL_VENDOR: "off" },
+    // The short run has most of the thousands of kernels compiled quickly; those of the language and of the chip are compiled as for users.
+    env: {
+      VEXIL_VENDOR: "off",
+      ...(process.env["VEXIL_TEST_ALL"] ? {} : { VEXIL_OPTIMIZE: process.env["VEXIL_OPTIMIZE"] ?? "off" }),
+    },
   },
 });

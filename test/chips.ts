@@ -53,15 +53,17 @@ const FEW = 3;
 
 /**
  * Called inside a chip's suite: where the chip's compiler takes a tenth of a second or more for each kernel (a program of its own, or a
- * stand-in for a GPU's), `npm test` runs the first few of the suite's tests and then one of `every`. `VEXIL_TEST_ALL=1` runs all.
+ * stand-in for a GPU's), `npm test` runs the first few of the suite's tests and then one of `every`; elsewhere one of `others`.
+ * `VEXIL_TEST_ALL=1` runs all.
  */
-export function shorten(chip: string, every = 10): void {
+export function shorten(chip: string, every = 10, others = 1): void {
   if (process.env["VEXIL_TEST_ALL"]) return;
   const isSoftware = testedChips.some((c) => c.name === chip && c.isSoftware);
   let n = 0;
   beforeEach(async ({ skip }) => {
     const i = n++;
     const slow = isSoftware || (await loadChip(chip)).target.compileAsync !== undefined;
-    if (slow && i >= FEW && i % every !== 0) skip("left out of the short run; VEXIL_TEST_ALL=1 runs it");
+    if (i >= FEW && i % (slow ? every : others) !== 0)
+      skip("left out of the short run; VEXIL_TEST_ALL=1 runs it");
   });
 }

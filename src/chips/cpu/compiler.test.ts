@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { CompileError } from "../../compiler/target.js";
-import { compileLibrary, findCompilers, NoCompilerError, openCompiler } from "./compiler.js";
+import { compileLibrary, findCompilers, libraryFlags, NoCompilerError, openCompiler } from "./compiler.js";
 import { libraryFile } from "./files.js";
 import { poolLibrary } from "./native.js";
 import { POOL_C } from "./pool.js";
@@ -96,6 +96,19 @@ describe("finding the compiler", () => {
 });
 
 describe("compiling", () => {
+  it("optimises kernels, unless it is told to be quick", () => {
+    const c = openCompiler();
+    process.env["VEXIL_OPTIMIZE"] = "off";
+    const quick = libraryFlags(c, true);
+    const pool = libraryFlags(c, false);
+    delete process.env["VEXIL_OPTIMIZE"];
+    // Where the compiler contracts products and sums, values need it to optimise.
+    const may = !c.features.clang && c.features.fma !== "contract";
+    expect(quick.includes("-O0")).toBe(may);
+    expect(libraryFlags(c, true)).not.toContain("-O0");
+    expect(libraryFlags(c, false)).toEqual(pool);
+  });
+
   it("names the kernel and shows the first errors", () => {
     const c = openCompiler();
     const compile = (): unknown => compileLibrary(c, "softmax", "int a = ;\nint b = c;\n");

@@ -357,6 +357,13 @@ function firstErrors(stderr: string): string {
   return (errors.length ? errors : lines).slice(0, 3).join("\n");
 }
 
+/**
+ * Whether kernels are only compiled quickly (`VEXIL_OPTIMIZE=off`): for tests that make very many. Values are the same, as all that
+ * rounds is written out; where the compiler itself is to contract, it has to optimise.
+ */
+const unoptimized = (c: Compiler): boolean =>
+  env("VEXIL_OPTIMIZE") === "off" && c.features.fma !== "contract";
+
 /** Flags for a shared library, besides the file names. */
 export function libraryFlags(c: Compiler, kernel: boolean): string[] {
   const linux = process.platform === "linux";
@@ -364,7 +371,7 @@ export function libraryFlags(c: Compiler, kernel: boolean): string[] {
   return [
     // The text is already vectorised and unrolled. On a softmax and a matrix product GCC at -O1 with -fgcse makes code
     // as fast as at -O2 and takes 0.7 of the time.
-    ...(kernel && gcc ? ["-O1", "-fgcse"] : ["-O2"]),
+    ...(kernel && gcc ? (unoptimized(c) ? ["-O0"] : ["-O1", "-fgcse"]) : ["-O2"]),
     // Without it GCC at -O1 does not contract.
     ...(kernel && gcc && c.features.fma === "contract" ? ["-fexpensive-optimizations"] : []),
     // Vectors wider than the machine only pass between inlined functions.
