@@ -110,8 +110,8 @@ async function format(bench, type, works) {
     const bytes = statSync(file).size;
     for (const w of works) {
       const times = sides.map(() => []);
-      // Once each: weights come into memory, kernels are compiled.
-      for (const side of sides) await (w.key === "decode" ? w.run(side) : side.generate(prompt(SHORT), 2));
+      // Once each: weights come into memory, kernels are compiled. A long prompt's are those of a short one.
+      for (const side of sides) await (w.key === "prompt" ? side.generate(prompt(SHORT), 2) : w.run(side));
       const samples = bench.quick ? 1 : w.samples;
       for (let s = 0; s < samples; s++)
         for (const i of s % 2 ? [...sides.keys()].reverse() : sides.keys()) {
