@@ -276,7 +276,7 @@ const TORCH_DTYPE: Readonly<Record<string, string>> = { f32: "float32", f16: "fl
 /** The fields of a config.json that say what a model is now. */
 export function rawConfig(model: LanguageModel): Record<string, unknown> {
   const { raw } = model.config;
-  const dtype = TORCH_DTYPE[model.model.embedTokens.weight.dtype];
+  const dtype = TORCH_DTYPE[model.model.embedTokens.dtype];
   const named = ["dtype", "torch_dtype"].filter((key) => key in raw);
   const keys = named.length > 0 ? named : ["dtype"];
   return { ...raw, ...Object.fromEntries(keys.map((key) => [key, dtype])) };

@@ -115,7 +115,13 @@ class Stack extends Module {
     if (c.positions === "learned")
       this.embedPositions = new Embedding(make, "model.embed_positions", c.maxPositions, c.hiddenSize);
     if (c.tokenTypes > 0)
-      this.embedTypes = new Embedding(make, "model.embed_types", c.tokenTypes, c.hiddenSize);
+      // A few rows, always as floats.
+      this.embedTypes = new Embedding(
+        (...row) => make(...row),
+        "model.embed_types",
+        c.tokenTypes,
+        c.hiddenSize,
+      );
     if (c.norm.place === "post") this.embedNorm = makeNorm(make, "model.embed_norm", c);
     this.layers = c.mlps.map((_, i) => new Layer(make, `model.layers.${i}`, c, i));
     if (c.norm.place === "pre") this.norm = makeNorm(make, "model.norm", c);
@@ -131,7 +137,7 @@ class Stack extends Module {
       x = add(x, castTo(this.embedPositions.forward(positions), dtype));
     }
     // All tokens are of the first segment.
-    if (this.embedTypes) x = add(x, this.embedTypes.weight.narrow(0, 0, 1));
+    if (this.embedTypes) x = add(x, this.embedTypes.weight!.narrow(0, 0, 1));
     return this.embedNorm ? this.embedNorm.forward(x) : x;
   }
 
@@ -210,8 +216,7 @@ export class LanguageModel extends Module {
     this.model = new Stack(make, config);
     if (config.causal && !config.tieEmbeddings)
       this.lmHead = new Linear(make, "lm_head", config.hiddenSize, config.vocabSize);
-    else if (config.causal)
-      this.#tiedHead = make.integers?.("model.embed_tokens.weight", [config.vocabSize, config.hiddenSize]);
+    else if (config.causal) this.#tiedHead = this.model.embedTokens.integers;
     if (config.pooler)
       this.pooler = new Linear(make, "pooler", config.hiddenSize, config.hiddenSize, { bias: true });
     const first = config.mlps.length;
@@ -231,7 +236,7 @@ export class LanguageModel extends Module {
   }
 
   get device(): string {
-    return this.model.embedTokens.weight.device;
+    return this.model.embedTokens.device;
   }
 
   /** An empty cache that fits the model, for `batch` sequences of equal length of at most `capacity` tokens. */
@@ -247,7 +252,7 @@ export class LanguageModel extends Module {
         ? { kvHeads: a.kvHeads, headDim: a.headDim, valueDim: a.headDim }
         : (this.model.layers[0]!.selfAttn as LatentAttention).cacheShape();
     const { device } = this;
-    const dtype = this.#activations ?? this.model.embedTokens.weight.dtype;
+    const dtype = this.#activations ?? this.model.embedTokens.dtype;
     return {
       layers: this.model.layers.length,
       ...shape,
@@ -375,7 +380,7 @@ export class LanguageModel extends Module {
       throw new RangeError(`models of the family "${this.config.family}" do not predict a next token`);
     if (this.lmHead) return this.lmHead.forward(x);
     const q = this.#tiedHead;
-    if (!q) return linear(x, this.model.embedTokens.weight);
+    if (!q) return linear(x, this.model.embedTokens.weight!);
     return quantizedLinear(x, q.packed, q.scales, q.zeros ?? null, null, {
       groupSize: q.groupSize,
       activationDtype: activationDType(),

@@ -1,10 +1,13 @@
 // The layers of language models: each holds its parameters and says how they are used.
 
+import type { DType } from "../compiler/ir/dtype.js";
 import {
   add,
   addRmsNorm,
+  dequantize,
   embedding,
   gatedLinear,
+  indexSelect,
   joinsProducts,
   layerNorm,
   linear,
@@ -123,15 +126,48 @@ export function forwardGated(gate: Linear, up: Linear, x: Tensor): Tensor {
   return gatedLinear(x, g.w, u.w, g.scales ?? null, u.scales ?? null, g.groupSize);
 }
 
-/** Rows of a table by index: `[...] i64 -> [..., features]`; weight `[rows, features]`. */
+/**
+ * Rows of a table by index: `[...] i64 -> [..., features]`; weight `[rows, features]`. The table may be integers; then rows become f32 as
+ * they are looked up, and `weightPacked` and `weightScale` stand for it.
+ */
 export class Embedding extends Module {
-  readonly weight: Tensor;
+  readonly weight: Tensor | undefined;
+  readonly weightPacked: Tensor | undefined;
+  readonly weightScale: Tensor | undefined;
+  readonly weightZero: Tensor | undefined;
+  readonly #integers: IntegerMatrix | undefined;
+  readonly #features: number;
   constructor(make: MakeParameter, name: string, rows: number, features: number) {
     super();
-    this.weight = make(`${name}.weight`, [rows, features], "normal");
+    this.#features = features;
+    const integers = make.integers?.(`${name}.weight`, [rows, features]);
+    this.#integers = integers;
+    if (integers) {
+      this.weightPacked = integers.packed;
+      this.weightScale = integers.scales;
+      this.weightZero = integers.zeros;
+    } else this.weight = make(`${name}.weight`, [rows, features], "normal");
   }
   forward(ids: Tensor): Tensor {
-    return embedding(this.weight, ids);
+    if (this.weight) return embedding(this.weight, ids);
+    const { packed, scales, zeros, groupSize } = this.#integers!;
+    const flat = ids.reshape([ids.numel]);
+    const rows = (t: Tensor): Tensor => indexSelect(t, 0, flat);
+    const own = dequantize(rows(packed), rows(scales), zeros ? rows(zeros) : null, this.#features, {
+      groupSize,
+    });
+    return own.view([...ids.shape, this.#features]);
+  }
+  /** The table as integers, where it is some. */
+  get integers(): IntegerMatrix | undefined {
+    return this.#integers;
+  }
+  /** Of what it gives. */
+  get dtype(): DType {
+    return this.weight?.dtype ?? "f32";
+  }
+  get device(): string {
+    return (this.weight ?? this.weightPacked!).device;
   }
 }
 

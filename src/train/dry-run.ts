@@ -180,7 +180,7 @@ function estimateOf({ model, config }: Setup, [batch]: readonly Batch[]): Memory
     })),
     master: config.master_weights === "f32",
     tokens: batch!.rows * batch!.columns,
-    activationBytes: DTYPES[model.model.embedTokens.weight.dtype].bytes,
+    activationBytes: DTYPES[model.model.embedTokens.dtype].bytes,
     hiddenSize,
     vocabSize,
     recompute: config.recompute,
