@@ -99,7 +99,7 @@ const LEAST_ELEMENTS = 4096;
 const K_BLOCK = 1024;
 const K_COLUMNS = 8;
 /** Elements of one run of such a block, and the rows from which on widening narrow elements once pays. */
-const RUN = 128;
+const RUN = 512;
 const SHARED_ROWS = 4;
 /** The same for a matrix that is contiguous along n: accumulators of all rows stay in a nearby cache. */
 const N_BLOCK = 1024;
@@ -137,8 +137,9 @@ export function launchFewRows(
     const strides = { sx: x.rowStride, sw: w.colStride };
     const RUNS = Math.max(1, BK / RUN);
     const how = { RUNS, FEW: BM < SHARED_ROWS, NARROW: w.tensor.dtype !== ACC, WHOLE: K % BK === 0 };
-    // What is fetched ahead, the columns of the next program, stays in the nearest cache until it is needed.
-    const BN = how.FEW ? K_COLUMNS / 2 : K_COLUMNS;
+    // What is fetched ahead, the columns of the next program, stays in the nearest cache until it is needed. Two columns: memory gives
+    // most where it is read nearly in its order.
+    const BN = how.FEW ? 2 : K_COLUMNS;
     alongK.launch([Math.ceil(N / BN)], { ...common, ...strides, BM, BN, BK, ...how, ACC });
     return true;
   }

@@ -47,7 +47,7 @@ function widenLoop(e: Emitter, loop: For, straight: readonly Straight[]): Stmt[]
     // What is assigned twice has no single meaning.
     definitions.set(s.dst, definitions.has(s.dst) || s.s !== "op" ? undefined : s);
   }
-  const before: Stmt[] = [];
+  const outside: Stmt[] = [];
   const start: Stmt[] = [];
   const known = new Map<string, Reg>();
   const wide = (list: Stmt[], op: "add" | "mul" | "convertS", args: Operand[]): Reg => {
@@ -59,19 +59,37 @@ function widenLoop(e: Emitter, loop: For, straight: readonly Straight[]): Stmt[]
   const indexOf = (at: Operand): Operand => {
     const linear = linearOf(at, loop.iv, definitions);
     if (!linear || linear.factor === 0 || at === loop.iv) return at;
-    const key = `${linear.factor} ${linear.terms.map(keyOf).join(" ")}`;
+    const { plus, terms } = apart(linear.terms);
+    const key = `${linear.factor} ${terms.map(keyOf).join(" ")}`;
+    const far = `${key} + ${plus}`;
+    const before = known.get(far);
+    if (before) return before;
     let index = known.get(key);
-    if (index) return index;
-    iv ??= wide(start, "convertS", [loop.iv]);
-    index = linear.factor === 1 ? iv : wide(start, "mul", [iv, BigInt(linear.factor)]);
-    const base = sumOf(e, before, linear.terms);
-    if (base !== undefined) index = wide(start, "add", [wide(before, "convertS", [base]), index]);
-    known.set(key, index);
+    if (!index) {
+      iv ??= wide(start, "convertS", [loop.iv]);
+      index = linear.factor === 1 ? iv : wide(start, "mul", [iv, BigInt(linear.factor)]);
+      const base = sumOf(e, outside, terms);
+      if (base !== undefined) index = wide(start, "add", [wide(outside, "convertS", [base]), index]);
+      known.set(key, index);
+    }
+    if (plus > 0) index = wide(start, "add", [index, BigInt(plus)]);
+    known.set(far, index);
     return index;
   };
   const body = straight.map((s) => (s.s === "op" ? s : { ...s, at: indexOf(s.at) }));
   if (known.size === 0) return [loop];
-  return [...before, { ...loop, body: [...start, ...body] }];
+  return [...outside, { ...loop, body: [...start, ...body] }];
+}
+
+/**
+ * What neighbours differ by, added in 64 bits: machines have it in the address. Less than 0 it stays with the terms, whose sum might
+ * wrap without it.
+ */
+function apart(all: Linear["terms"]): { readonly plus: number; readonly terms: Linear["terms"] } {
+  let plus = 0;
+  for (const { of, minus } of all) if (typeof of !== "object") plus += minus ? -Number(of) : Number(of);
+  if (plus < 0 || plus >= 2 ** 31) return { plus: 0, terms: all };
+  return { plus, terms: all.filter(({ of }) => typeof of === "object") };
 }
 
 const keyOf = ({ of, minus }: Linear["terms"][number]): string =>

@@ -15,7 +15,7 @@ import { dtypeOf, isScalarValue, literal, memKind, regKind, shapeOf } from "./ki
 import type { BlockCode } from "./lower.js";
 import { type AxisMap, isView, mapKey, operandMap, rowMajor } from "./maps.js";
 import { cellLoad, cellStore, loadMasked, loadPrefix, pack, type Place } from "./memory.js";
-import { Jam } from "./jam.js";
+import { ACCUMULATORS, Jam } from "./jam.js";
 import { lookUp } from "./tabulate.js";
 import { leastOf, prefixTerms, splitOf } from "./split.js";
 import type { Step } from "./plan.js";
@@ -42,6 +42,8 @@ const NARROW = 16;
 /** Elements moved in one turn where scalars are moved. */
 const MOVES = 8;
 const CACHE_LINE = 64;
+/** Bytes of an inner loop from which on it fetches ahead line by line; what follows a shorter one is fetched before it. */
+const LONG_RUN = 512;
 const NONE: ReadonlySet<string> = new Set();
 
 export class Nest {
@@ -182,7 +184,8 @@ export class Nest {
       this.levels.push(this.context(iv));
       if (this.e.prefetches && depth > 0) {
         if (!this.step.alone && depth === 1) this.prefetch(this.outer[0]!, axis, iv);
-        else if (this.step.alone && depth === this.outer.length - 1) this.prefetchRun(this.outer[0]!);
+        else if (this.step.alone && depth === this.outer.length - 1 && this.lineCopies() === 0)
+          this.prefetchRun(this.outer[0]!);
       }
       this.loops(depth + 1);
       this.levels.pop();
@@ -219,6 +222,34 @@ export class Nest {
     }
   }
 
+  /**
+   * Turns of a long inner loop without masks that are written as one, so that each fetches whole lines of what the next program reads
+   * in its place; 0 if it fetches nothing.
+   */
+  private lineCopies(): number {
+    const { jam, step, lanes, space, axis } = this;
+    if (!this.e.prefetches || !step.alone || this.outer.length < 2 || jam.repeated.length === 0) return 0;
+    if (prefixTerms(this).all.length > 0) return 0;
+    const bytes = Math.min(...jam.repeated.map(({ op }) => DTYPES[dtypeOf(op.operands[0]!)].bits / 8));
+    if (space[axis]! * bytes < LONG_RUN) return 0;
+    const block = lanes * this.unroll();
+    return Math.max(1, Math.min(CACHE_LINE / bytes, space[axis]!) / block);
+  }
+
+  /** Fetches what the next turn of the outermost loop reads where this one reads the `unrolled`-th vector of a turn. */
+  private fetchAhead(ctx: Context, unrolled: number): void {
+    const { e, jam } = this;
+    for (const { op, map } of jam.repeated) {
+      const [buffer, offset] = op.operands as [Value, Value];
+      const kind = memKind(dtypeOf(buffer));
+      if ((unrolled * this.lanes * (DTYPES[dtypeOf(buffer)].bits / 8)) % CACHE_LINE !== 0) continue;
+      const mem = this.code.unit.bufferOf(buffer);
+      jam.eachAhead(this.outer[0]!, () => {
+        e.out.push({ s: "prefetch", mem, kind, at: this.offset(offset, map, ctx) });
+      });
+    }
+  }
+
   private inner(): void {
     const { e, lanes } = this;
     if (this.axis < 0) {
@@ -227,15 +258,17 @@ export class Nest {
     }
     const size = this.space[this.axis]!;
     const unroll = this.unroll();
-    const block = lanes * unroll;
+    const copies = this.lineCopies();
+    const block = lanes * unroll * Math.max(1, copies);
     const turn = (known: ReadonlySet<string>, limits?: ReadonlyMap<string, Operand>) => (iv: Operand) => {
       const contexts: Context[] = [];
-      for (let u = 0; u < (limits ? restUnroll : unroll); u++) {
+      for (let u = 0; u < (limits ? restUnroll : block / lanes); u++) {
         const ctx = this.context(e.op("add", "i32", 1, [iv, u * lanes]), known, limits);
         contexts.push(u === 0 ? ctx : { ...ctx, first: { ctx: contexts[0]!, plus: u * lanes } });
         if (!limits) this.fetchNext(contexts[u]!.iv, u);
+        if (copies > 0) this.fetchAhead(contexts[u]!, u);
       }
-      emitRoots(this.sinks, this.jam, contexts);
+      emitRoots(this.sinks, this.jam, contexts, unroll);
     };
     // What does not add up may go vector by vector where a mask cuts it: that is less code.
     const restUnroll = this.sinks.some((s) => s.unroll) || this.movesScalars() ? unroll : 1;
@@ -266,8 +299,9 @@ export class Nest {
     const wanted = this.movesScalars()
       ? MOVES
       : Math.max(copiesOf(this), ...this.sinks.map((s) => s.unroll ?? 1));
-    // Turns that are jammed are independent of each other already.
-    const copies = Math.max(1, wanted / this.jam.count);
+    // Turns that are jammed are independent of each other already. Two accumulators each, however many there are: the order of a sum
+    // does not depend on what stands beside it.
+    const copies = Math.max(this.jam.sums ? ACCUMULATORS : 1, wanted / this.jam.count);
     return Math.min(copies, this.space[this.axis]! / this.lanes);
   }
 

@@ -39,11 +39,17 @@ export interface Sink {
   turn(ctx: Context, unrolled: number): Commit | undefined;
 }
 
-export function emitRoots(sinks: readonly Sink[], jam: Jam, contexts: readonly Context[]): void {
+/** Emits a turn for each context; `unrolled` of them, one after another, have accumulators of their own. */
+export function emitRoots(
+  sinks: readonly Sink[],
+  jam: Jam,
+  contexts: readonly Context[],
+  unrolled: number = contexts.length,
+): void {
   contexts.forEach((ctx, u) => {
     const commits: (Commit | undefined)[] = [];
     jam.each(() => {
-      for (const s of sinks) commits.push(s.turn(ctx, u));
+      for (const s of sinks) commits.push(s.turn(ctx, u % unrolled));
     });
     for (const commit of commits) commit?.();
   });
