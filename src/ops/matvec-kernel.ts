@@ -19,9 +19,9 @@ const alongK = kernel(
   {
     x: ptr, sx: dim, w: ptr, sw: dim, y: ptr, sym: i32, syn: i32, M: i32, N: i32, K: i32,
     BM: constexpr, BN: constexpr, BK: constexpr, RUNS: constexpr, FEW: constexpr.bool, NARROW: constexpr.bool, WHOLE: constexpr.bool,
-    ACC: constexpr.dtype,
+    EARLY: constexpr.bool, ACC: constexpr.dtype,
   },
-  ({ x, sx, w, sw, y, sym, syn, M, N, K, BM, BN, BK, RUNS, FEW, NARROW, WHOLE, ACC }, tl) => {
+  ({ x, sx, w, sw, y, sym, syn, M, N, K, BM, BN, BK, RUNS, FEW, NARROW, WHOLE, EARLY, ACC }, tl) => {
     const ms = tl.arange(0, BM);
     const ns = tl.programId(0) * BN + tl.arange(0, BN);
     // Rows past the end read the last one again: then only the end of K needs masks.
@@ -35,7 +35,10 @@ const alongK = kernel(
       if (FEW) {
         const each = tl.expandDims(at, 0);
         const a = tl.cast(tl.load(x + tl.expandDims(xRow, 2) + each, WHOLE || each < K, 0), ACC);
-        const b = tl.cast(tl.load(w + tl.expandDims(wRow, 2) + each, WHOLE || each < K, 0), ACC);
+        const b = tl.cast(
+          tl.load(w + tl.expandDims(wRow, 2) + each, WHOLE || each < K, 0, { early: EARLY }),
+          ACC,
+        );
         acc += tl.sum(tl.reshape(b * a, [BN, BM, BK]), 2);
       } else if (NARROW) {
         const a = tl.cast(tl.load(x + xRow + ks, WHOLE || ks < K, 0), ACC);
@@ -99,7 +102,8 @@ const LEAST_ELEMENTS = 4096;
 const K_BLOCK = 1024;
 const K_COLUMNS = 8;
 /** Elements of one run of such a block, and the rows from which on widening narrow elements once pays. */
-const RUN = 512;
+const RUN = 128;
+const LONG_RUN = 512;
 const SHARED_ROWS = 4;
 /** The same for a matrix that is contiguous along n: accumulators of all rows stay in a nearby cache. */
 const N_BLOCK = 1024;
@@ -135,11 +139,13 @@ export function launchFewRows(
   if (w.rowStride === 1 && x.colStride === 1) {
     const BK = Math.min(K_BLOCK, Math.max(powerFrom(K), 16));
     const strides = { sx: x.rowStride, sw: w.colStride };
-    const RUNS = Math.max(1, BK / RUN);
-    const how = { RUNS, FEW: BM < SHARED_ROWS, NARROW: w.tensor.dtype !== ACC, WHOLE: K % BK === 0 };
-    // What is fetched ahead, the columns of the next program, stays in the nearest cache until it is needed. Two columns: memory gives
-    // most where it is read nearly in its order.
-    const BN = how.FEW ? 2 : K_COLUMNS;
+    const NARROW = w.tensor.dtype !== ACC;
+    // One row by narrow elements goes column by column: memory gives most where it is read in its order.
+    const EARLY = M === 1 && NARROW && chip.capabilities.sumsByRow === true;
+    const RUNS = Math.max(1, BK / (EARLY ? LONG_RUN : RUN));
+    const how = { RUNS, FEW: BM < SHARED_ROWS, NARROW, WHOLE: K % BK === 0, EARLY };
+    // What is fetched ahead, the columns of the next program, stays in the nearest cache until it is needed.
+    const BN = EARLY ? 1 : how.FEW ? K_COLUMNS / 2 : K_COLUMNS;
     alongK.launch([Math.ceil(N / BN)], { ...common, ...strides, BM, BN, BK, ...how, ACC });
     return true;
   }

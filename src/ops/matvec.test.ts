@@ -108,23 +108,24 @@ await onEachChip((name) => {
     }
   });
 
-  it("a row's result does not depend on the other rows", async () => {
-    const [N, K] = [72, 1100];
-    const x = noise(32 * K, 6);
-    for (const shape of [
-      [N, K],
-      [K, N],
-    ]) {
-      const w = tensor(noise(N * K, 7), { shape });
-      const weight = shape[0] === N ? w : w.t();
-      const alone = await linear(tensor(x.slice(0, K), { shape: [1, K] }), weight).data();
-      for (const M of [2, 7, 32]) {
-        const all = (await linear(
-          tensor(x.slice(0, M * K), { shape: [M, K] }),
-          weight,
-        ).data()) as Float32Array;
-        expect(all.slice(0, N)).toEqual(alone);
+  for (const [dtype, K] of [["f32", 1100], ["bf16", 2048], ["bf16", 1100]] as const) // biome-ignore format: a table
+    it(`a row's result does not depend on the other rows, ${K} of ${dtype}`, async () => {
+      const N = 72;
+      const x = noise(32 * K, 6);
+      for (const shape of [
+        [N, K],
+        [K, N],
+      ]) {
+        const w = tensor(noise(N * K, 7), { shape, dtype });
+        const weight = shape[0] === N ? w : w.t();
+        const alone = await linear(tensor(x.slice(0, K), { shape: [1, K] }), weight).data();
+        for (const M of [2, 7, 32]) {
+          const all = (await linear(
+            tensor(x.slice(0, M * K), { shape: [M, K] }),
+            weight,
+          ).data()) as Float32Array;
+          expect(all.slice(0, N)).toEqual(alone);
+        }
       }
-    }
-  });
+    });
 });

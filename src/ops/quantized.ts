@@ -33,8 +33,6 @@ const SUMMED = 1024;
 const LEAST_SUMMED = 256;
 /** Of them those that are multiplied in one loop under one scale. */
 const RUN = 128;
-/** Shorter runs do not fill the accumulators that a sum has: they are widened for any number of rows. */
-const LEAST_RUN = 32;
 /** Rows from which on widening each weight once, into memory, pays. */
 const SHARED_ROWS = 4;
 
@@ -263,9 +261,9 @@ export const quantizedLinear: Operator<QuantizedLinear> = operator({
     const { streamsSums } = y.chip.capabilities;
     const BM = streamsSums ? Math.min(ROWS, 2 ** Math.ceil(Math.log2(M))) : 1;
     // Threads that share a sum keep the one tile.
-    const SHARED = BM >= SHARED_ROWS || !streamsSums || GS < LEAST_RUN;
+    const SHARED = BM >= SHARED_ROWS || !streamsSums;
     // What is fetched ahead, the columns of the next program, stays in the nearest cache until it is needed.
-    const BN = SHARED ? COLUMNS : COLUMNS / 2;
+    const BN = SHARED || l.bits === 4 ? COLUMNS : COLUMNS / 2;
     rowsByIntegers.launch([Math.ceil(l.N / BN), Math.ceil(M / BM)], {
       x: rowMajor(input),
       sx: K,

@@ -41,6 +41,11 @@ export interface Capabilities {
   readonly matrixDtypes?: readonly string[];
   /** A sum over a product of large tiles is computed on the way: neither the product nor its factors are kept. Default false. */
   readonly streamsSums?: boolean;
+  /**
+   * Vectors are so long that one sum of products keeps up with memory: a row after the other, each fetched ahead by its early loads
+   * (`tl.load`), is faster than several side by side. Default false.
+   */
+  readonly sumsByRow?: boolean;
   /** Bytes that the threads of one program share, which hold the operands of its products. Undefined: tiles may be of any size. */
   readonly sharedBytes?: number;
   /**

@@ -52,6 +52,9 @@ function findParts(): Parts {
   }
 }
 
+/** Bytes of vectors of which one at a time, with the latency of one sum, is as fast as memory. */
+const LONG_VECTOR = 64;
+
 const describe = (c: Compiler): string => c.version + (c.units ? `, ${c.units}` : "");
 
 /** Bytes of the last-level cache that one core sees; 32 MiB where the system does not say. */
@@ -118,7 +121,7 @@ export const entry: ChipEntry = {
       target: new CpuTarget(compiler),
       driver,
       vendor: new CpuVendor(driver),
-      capabilities: capabilities(threads),
+      capabilities: { ...capabilities(threads), sumsByRow: compiler.features.vectorBytes >= LONG_VECTOR },
       tuning,
       description: `${threads} thread${threads === 1 ? "" : "s"}, ${describe(compiler)}, ${compiler.features.vectorBytes * 8}-bit vectors`,
     };

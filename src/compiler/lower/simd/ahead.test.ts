@@ -6,7 +6,8 @@ import { build, type Facts, kernel } from "../../lang/testing/build.js";
 import { optimize } from "../../passes/optimize.js";
 import type { Func } from "../../ir/index.js";
 import type { KernelSource } from "../../source.js";
-import type { Form } from "./form.js";
+import { nestedLists } from "../dead.js";
+import type { Form, Stmt } from "./form.js";
 import { showForm } from "./show.js";
 import { expectSame } from "./testing/compare.js";
 
@@ -16,6 +17,18 @@ const lowered = (source: KernelSource, facts: Facts): Func => {
   return func;
 };
 const data = (n: number): number[] => Array.from({ length: n }, (_, i) => ((i * 7) % 13) - 6 + (i % 5) / 8);
+/** Registers that multiply-adds add to. */
+const sums = (form: Form): number => {
+  const found = new Set<unknown>();
+  const visit = (list: readonly Stmt[]): void => {
+    for (const s of list) {
+      if (s.s === "op" && s.op === "fma") found.add(s.dst);
+      for (const l of nestedLists(s)) visit(l);
+    }
+  };
+  visit(form.body);
+  return found.size;
+};
 const fetches = (form: Form): number => showForm(form).split("prefetch.").length - 1;
 
 const normalize = kernel({ x: ptr, y: ptr, B: constexpr }, ({ x, y, B }, tl) => {
@@ -75,6 +88,28 @@ describe("fetching ahead", () => {
       const { forms } = expectSame(lowered(source, { B }), args, [2]);
       expect(fetches(forms["wasm"]!)).toBe(0);
     }
+  });
+
+  it("fetches a sum's early loads line by line, and sums in one order", () => {
+    const product = kernel({ x: ptr, w: ptr, y: ptr, B: constexpr, EARLY: constexpr.bool }, (o, tl) => {
+      const { x, w, y, B, EARLY } = o;
+      const at = tl.arange(0, B);
+      const a = tl.load(x + at);
+      const b = tl.cast(tl.load(w + tl.programId(0) * B + at, true, 0, { early: EARLY }), "f32");
+      tl.store(y + tl.programId(0) + tl.arange(0, 1), tl.sum(a * b, 0));
+    });
+    const B = 256;
+    const args = [
+      ["f32", data(B)],
+      ["bf16", data(2 * B)],
+      ["f32", data(2)],
+    ] as const;
+    const early = expectSame(lowered(product, { w: "bf16", B, EARLY: true }), args, [2]).forms["avx512"]!;
+    expect(fetches(early)).toBe(1);
+    expect(sums(early)).toBe(1);
+    const plain = expectSame(lowered(product, { w: "bf16", B, EARLY: false }), args, [2]).forms["avx512"]!;
+    expect(fetches(plain)).toBe(0);
+    expect(sums(plain)).toBeGreaterThan(1);
   });
 
   it("leaves short rows alone", () => {

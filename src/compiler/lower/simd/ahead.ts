@@ -107,3 +107,41 @@ function nextProgram(nest: Nest, iv: Operand): { levels: Context[]; inner: Conte
   );
   return { levels, inner: nest.context(first === undefined ? beyond(iv, axis) : iv) };
 }
+
+/** How far behind what a sum reads its early loads are fetched: what memory gives in the time that it takes to answer. */
+const EARLY_BYTES = 4096;
+
+/**
+ * The loads that their author calls early of a sum that stands alone, contiguous along it: rows that follow each other in memory, of
+ * which one is too short for the processor's own prefetching.
+ */
+export function earlyLoads(nest: Nest): { readonly op: Op; readonly map: AxisMap }[] {
+  const { axis, sinks, jam } = nest;
+  if (axis < 0 || jam.count > 1) return [];
+  if (!sinks.every((s) => s.reduces?.includes(axis))) return [];
+  return loadsOf(nest).filter(
+    ({ op, map }) => op.attrs["early"] === true && nest.affine.stride(op.operands[1]!, map, axis) === 1,
+  );
+}
+
+/** Vectors of so many lanes that fill a line of what is loaded. */
+export const perLine = (loads: readonly { readonly op: Op }[], lanes: number): number =>
+  Math.max(1, ...loads.map(({ op }) => CACHE_LINE / (lanes * (DTYPES[dtypeOf(op.operands[0]!)].bits / 8))));
+
+/** Fetches what stands behind the vector at the context's index, if that starts a line. */
+export function fetchBehind(
+  nest: Nest,
+  load: { readonly op: Op; readonly map: AxisMap },
+  ctx: Context,
+  unrolled: number,
+): void {
+  const [buffer, offset] = load.op.operands as [Value, Value];
+  const bytes = DTYPES[dtypeOf(buffer)].bits / 8;
+  if (!nest.e.prefetches || (unrolled * nest.lanes * bytes) % CACHE_LINE !== 0) return;
+  const here = nest.addressOf(offset, load.map, nest.levels, ctx);
+  const far = EARLY_BYTES / bytes;
+  const kind = isReg(here) ? here.type.kind : "i32";
+  const at = nest.e.op("add", kind, 1, [here, kind === "i64" ? BigInt(far) : far]);
+  const mem = nest.code.unit.bufferOf(buffer);
+  nest.e.out.push({ s: "prefetch", mem, kind: memKind(dtypeOf(buffer)), at });
+}

@@ -9,10 +9,8 @@ import type { Nest } from "./nest.js";
 import { prefixTerms } from "./split.js";
 import { defOf } from "./values.js";
 
-/** Accumulators of each sum along the vectorised axis where several sums are jammed. */
-export const ACCUMULATORS = 2;
-/** Sums along the vectorised axis whose accumulators registers hold beside what is multiplied. */
-const sumsFor = (registers: number): number => (registers >= 32 ? 16 : 8) / ACCUMULATORS;
+/** Accumulators for a sum along the vectorised axis, enough to hide the latency of adding, by what registers there are. */
+const sumsFor = (registers: number): number => (registers >= 32 ? 16 : 8);
 /** Terms added to two rows of results in the frame between loading and storing them: the rows share what is loaded for a term. */
 const TERMS = 4;
 const ROWS = 2;
@@ -27,8 +25,6 @@ export class Jam {
   readonly factors: readonly number[];
   /** Turns that are jammed into one. */
   readonly count: number;
-  /** Whether the turns sum along the vectorised axis. */
-  readonly sums: boolean;
   /** The jammed turn that code is emitted for. */
   turn = 0;
   /** Vector loads that the loops inside of the outermost one repeat: what they need next is worth fetching early. */
@@ -40,7 +36,6 @@ export class Jam {
     this.factors = factorsOf(nest);
     this.jammed = nest.outer.filter((a) => this.factors[a]! > 1);
     this.count = this.jammed.reduce((n, a) => n * this.factors[a]!, 1);
-    this.sums = this.count > 1 && nest.sinks.every((s) => s.reduces?.includes(nest.axis) === true);
     this.repeated = this.jammed[0] === nest.outer[0] ? repeatedLoads(nest) : [];
   }
 
@@ -107,8 +102,7 @@ function factorsOf(nest: Nest): number[] {
   if (reduced.includes(axis)) {
     // As square as can be, with more along the axis that lies further in: its neighbours are closer.
     const [inner, next] = free.reverse();
-    const side = next === undefined ? SUMS : 2 ** Math.ceil(Math.log2(SUMS) / 2);
-    if (inner !== undefined) factors[inner] = Math.min(side, nest.space[inner]!);
+    if (inner !== undefined) factors[inner] = Math.min(next === undefined ? SUMS : 4, nest.space[inner]!);
     if (next !== undefined) factors[next] = Math.min(SUMS / factors[inner!]!, nest.space[next]!);
   } else if (reduced.length > 1) return factors;
   else if (free.length > 0) {

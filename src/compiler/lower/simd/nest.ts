@@ -3,7 +3,16 @@
 
 import { DTYPES, type Op, type Value } from "../../ir/index.js";
 import { Affine, type Growth } from "./affine.js";
-import { comingLoads, fetchAhead, type Streamed, startsLine, streamedLoads } from "./ahead.js";
+import {
+  comingLoads,
+  earlyLoads,
+  fetchAhead,
+  fetchBehind,
+  perLine,
+  type Streamed,
+  startsLine,
+  streamedLoads,
+} from "./ahead.js";
 import { chooseAxis } from "./axis.js";
 import { copiesOf } from "./copies.js";
 import { emitCopied } from "./copy-packed.js";
@@ -15,7 +24,7 @@ import { dtypeOf, isScalarValue, literal, memKind, regKind, shapeOf } from "./ki
 import type { BlockCode } from "./lower.js";
 import { type AxisMap, isView, mapKey, operandMap, rowMajor } from "./maps.js";
 import { cellLoad, cellStore, loadMasked, loadPrefix, pack, type Place } from "./memory.js";
-import { ACCUMULATORS, Jam } from "./jam.js";
+import { Jam } from "./jam.js";
 import { lookUp } from "./tabulate.js";
 import { leastOf, prefixTerms, splitOf } from "./split.js";
 import type { Step } from "./plan.js";
@@ -42,8 +51,6 @@ const NARROW = 16;
 /** Elements moved in one turn where scalars are moved. */
 const MOVES = 8;
 const CACHE_LINE = 64;
-/** Bytes of an inner loop from which on it fetches ahead line by line; what follows a shorter one is fetched before it. */
-const LONG_RUN = 512;
 const NONE: ReadonlySet<string> = new Set();
 
 export class Nest {
@@ -184,8 +191,7 @@ export class Nest {
       this.levels.push(this.context(iv));
       if (this.e.prefetches && depth > 0) {
         if (!this.step.alone && depth === 1) this.prefetch(this.outer[0]!, axis, iv);
-        else if (this.step.alone && depth === this.outer.length - 1 && this.lineCopies() === 0)
-          this.prefetchRun(this.outer[0]!);
+        else if (this.step.alone && depth === this.outer.length - 1) this.prefetchRun(this.outer[0]!);
       }
       this.loops(depth + 1);
       this.levels.pop();
@@ -222,34 +228,6 @@ export class Nest {
     }
   }
 
-  /**
-   * Turns of a long inner loop without masks that are written as one, so that each fetches whole lines of what the next program reads
-   * in its place; 0 if it fetches nothing.
-   */
-  private lineCopies(): number {
-    const { jam, step, lanes, space, axis } = this;
-    if (!this.e.prefetches || !step.alone || this.outer.length < 2 || jam.repeated.length === 0) return 0;
-    if (prefixTerms(this).all.length > 0) return 0;
-    const bytes = Math.min(...jam.repeated.map(({ op }) => DTYPES[dtypeOf(op.operands[0]!)].bits / 8));
-    if (space[axis]! * bytes < LONG_RUN) return 0;
-    const block = lanes * this.unroll();
-    return Math.max(1, Math.min(CACHE_LINE / bytes, space[axis]!) / block);
-  }
-
-  /** Fetches what the next turn of the outermost loop reads where this one reads the `unrolled`-th vector of a turn. */
-  private fetchAhead(ctx: Context, unrolled: number): void {
-    const { e, jam } = this;
-    for (const { op, map } of jam.repeated) {
-      const [buffer, offset] = op.operands as [Value, Value];
-      const kind = memKind(dtypeOf(buffer));
-      if ((unrolled * this.lanes * (DTYPES[dtypeOf(buffer)].bits / 8)) % CACHE_LINE !== 0) continue;
-      const mem = this.code.unit.bufferOf(buffer);
-      jam.eachAhead(this.outer[0]!, () => {
-        e.out.push({ s: "prefetch", mem, kind, at: this.offset(offset, map, ctx) });
-      });
-    }
-  }
-
   private inner(): void {
     const { e, lanes } = this;
     if (this.axis < 0) {
@@ -258,21 +236,23 @@ export class Nest {
     }
     const size = this.space[this.axis]!;
     const unroll = this.unroll();
-    const copies = this.lineCopies();
-    const block = lanes * unroll * Math.max(1, copies);
+    const terms = prefixTerms(this);
+    // What is fetched line by line is summed so, too; a mask may cut a line.
+    const early = terms.all.length === 0 ? earlyLoads(this) : [];
+    const vectors = Math.min(unroll * perLine(early, lanes), size / lanes);
+    const block = lanes * vectors;
     const turn = (known: ReadonlySet<string>, limits?: ReadonlyMap<string, Operand>) => (iv: Operand) => {
       const contexts: Context[] = [];
-      for (let u = 0; u < (limits ? restUnroll : block / lanes); u++) {
+      for (let u = 0; u < (limits ? restUnroll : vectors); u++) {
         const ctx = this.context(e.op("add", "i32", 1, [iv, u * lanes]), known, limits);
         contexts.push(u === 0 ? ctx : { ...ctx, first: { ctx: contexts[0]!, plus: u * lanes } });
         if (!limits) this.fetchNext(contexts[u]!.iv, u);
-        if (copies > 0) this.fetchAhead(contexts[u]!, u);
+        for (const load of early) fetchBehind(this, load, contexts[u]!, u);
       }
-      emitRoots(this.sinks, this.jam, contexts, unroll);
+      emitRoots(this.sinks, this.jam, contexts, Math.min(unroll, contexts.length));
     };
     // What does not add up may go vector by vector where a mask cuts it: that is less code.
     const restUnroll = this.sinks.some((s) => s.unroll) || this.movesScalars() ? unroll : 1;
-    const terms = prefixTerms(this);
     this.masks = terms.masks;
     if (terms.all.length === 0) e.loop(0, size, block, turn(NONE));
     else {
@@ -299,9 +279,10 @@ export class Nest {
     const wanted = this.movesScalars()
       ? MOVES
       : Math.max(copiesOf(this), ...this.sinks.map((s) => s.unroll ?? 1));
-    // Turns that are jammed are independent of each other already. Two accumulators each, however many there are: the order of a sum
-    // does not depend on what stands beside it.
-    const copies = Math.max(this.jam.sums ? ACCUMULATORS : 1, wanted / this.jam.count);
+    // A sum whose loads are early is in one order, alone or jammed with others.
+    if (earlyLoads(this).length > 0) return 1;
+    // Turns that are jammed are independent of each other already.
+    const copies = Math.max(1, wanted / this.jam.count);
     return Math.min(copies, this.space[this.axis]! / this.lanes);
   }
 
