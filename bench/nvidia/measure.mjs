@@ -4,6 +4,7 @@
 import { writeFileSync } from "node:fs";
 import * as vexil from "../../dist/index.js";
 import { check } from "./check.mjs";
+import { blockingWait } from "./wait.mjs";
 import { SIZES, WORKS } from "./works.mjs";
 
 const [out, ...parts] = process.argv.slice(2);
@@ -16,13 +17,15 @@ const SAMPLES = 7;
 const LEAST_MS = 40;
 const WARM_MS = 400;
 
+const settle = blockingWait(chip);
+
 /** Milliseconds of one run: median, least and most of the samples. */
 async function time(once) {
   const run = () => void once();
   const sample = async (n) => {
     const start = performance.now();
     for (let i = 0; i < n; i++) scope(run);
-    await chip.driver.sync();
+    settle();
     return performance.now() - start;
   };
   // The first run compiles the kernels, which may take longer than all that warms the host's code.

@@ -9,6 +9,7 @@ import { AdamW } from "../../dist/nn/index.js";
 import { kernelTimes } from "./kernel-times.mjs";
 import { MODEL_SIZES, OUTPUT_BITS, SHAPES } from "./model-shapes.mjs";
 import { rates, tokenStream } from "./stream.mjs";
+import { blockingWait } from "./wait.mjs";
 
 const [out, part] = process.argv.slice(2);
 const device = "nvidia";
@@ -16,6 +17,7 @@ const files = process.env["FILES"] ?? "/tmp";
 const { scope, tensor, noGrad } = vexil;
 await vexil.setDefaultChip(device);
 const chip = vexil.defaultChip();
+const settle = blockingWait(chip);
 const size = MODEL_SIZES[part];
 const steps = Number(process.env["STEPS"] ?? size?.steps ?? 0);
 const layers = process.env["LAYERS"];
@@ -37,7 +39,7 @@ async function time(run, { n, samples = 5 }) {
   for (let i = 0; i < samples; i++) {
     const start = performance.now();
     for (let k = 0; k < n; k++) await run();
-    await chip.driver.sync();
+    settle();
     all.push((performance.now() - start) / n);
   }
   return all;
@@ -76,7 +78,7 @@ async function decoding() {
         await chip.driver.sync();
         const from = performance.now();
         for (let k = 0; k < tokens; k++) decode.step();
-        await chip.driver.sync();
+        settle();
         all.push((performance.now() - from) / tokens);
       }
       say(`${size.model} decode ${bits === 16 ? "bf16" : `int${bits}`} batch 1`, all);
