@@ -30,6 +30,10 @@ export interface KernelMeta {
   readonly sharedBytes: number;
   /** Per ABI parameter: a buffer with the bytes of its element, or a scalar. Each takes 8 bytes in the argument block; with several programs a workgroup the number of programs along axis 0 follows. */
   readonly params: readonly (readonly ["buffer", number] | readonly ["scalar", ScalarKind])[];
+  /** As many workgroups as the GPU has multiprocessors take the programs in turn; their numbers along the axes follow the parameters. */
+  readonly persistent?: boolean;
+  /** Workgroups of a cluster: a launch starts whole ones. */
+  readonly cluster?: number;
   /** Block maps that a launch makes (print.ts says where they stand among the parameters). */
   readonly maps?: readonly BlockMap[];
   /** Buffers (by parameter) that it may read while launches before it still run, and those that it writes. */
@@ -206,6 +210,7 @@ export class CudaDriver implements Driver {
     const given = slots.length + (meta.reports ? 1 : 0);
     words[BLOCK.size / 4] = (given + (per === 1 ? 0 : 1)) * 8;
     words[BLOCK.args / 4 + given * 2] = gridX;
+    if (meta.persistent) this.share(meta, given, gridX, gridY, gridZ);
     for (let i = 0, at = BLOCK.args / 8; i < slots.length; i++, at++) {
       const v = values[i]!;
       const code = slots[i]!;
@@ -233,6 +238,20 @@ export class CudaDriver implements Driver {
     if (status !== 0) context.check(status, `launch ${meta.name} with ${meta.threads} threads a program`);
     if (context.synchronous && !context.capturing) context.synchronize(`run ${meta.name}`);
     if (meta.reports && !context.capturing) this.drain(meta, [gridX, gridY, gridZ]);
+  }
+
+  /** Starts no more workgroups than run at once; each takes programs until none is left. */
+  private share(meta: KernelMeta, given: number, gridX: number, gridY: number, gridZ: number): void {
+    const { words } = this.block;
+    const { cluster = 1 } = meta;
+    const [total, most] = [gridX * gridY * gridZ, this.context.device.multiprocessors];
+    if (total > 2 ** 31 - 1 - most)
+      throw new RangeError(`${meta.name}: ${total} programs are more than one launch of it can count`);
+    words[0] = Math.min(Math.ceil(total / cluster), Math.floor(most / cluster)) * cluster;
+    words[1] = 1;
+    words[2] = 1;
+    for (const [axis, n] of [gridX, gridY, gridZ].entries()) words[BLOCK.args / 4 + (given + axis) * 2] = n;
+    words[BLOCK.size / 4] = (given + 3) * 8;
   }
 
   /** Puts a kernel's block maps into their places. */

@@ -117,7 +117,7 @@ function wgmma(operands: "bf16" | "f16", n: number): PtxMatrix {
 /** a[64,8] of f32 in a group of four warps. */
 const wideTf32: Fragment = { registers: [64, 4], threads: [1, 2, 8, 16, 32, 128, 256] };
 
-/** The same for f32 rounded to TF32, a in registers; b stands by columns (K is the direction of its rows in memory). */
+/** The same for f32 rounded to TF32; what stands in shared memory stands along K (the direction of its rows). */
 function wgmmaTf32(n: number): PtxMatrix {
   const name = `wgmma.mma_async.sync.aligned.m64n${n}k8.f32.tf32.tf32`;
   return {
@@ -130,20 +130,20 @@ function wgmmaTf32(n: number): PtxMatrix {
     operands: "tf32",
     accumulator: "f32",
     subgroups: 4,
-    a: { fragment: wideTf32 },
+    a: { shared: true, fragment: wideTf32 },
     b: { shared: true },
     c: wideSums(n),
     isAsync: true,
     print(u, s, bases) {
-      if (isList(s.b) || s.b.major !== "k" || !isList(s.a))
-        throw new Error(`${name} takes a from registers and b by columns from shared memory`);
+      if (isList(s.b) || s.b.major !== "k" || (!isList(s.a) && s.a.major !== "k"))
+        throw new Error(`${name} takes its operands along the sum from shared memory`);
       const b = descriptor(u, s.b, bases);
       const add = s.first === undefined ? "1" : typeof s.first === "object" ? `!${u.reg(s.first)}` : Number(s.first) ? "0" : "1"; // biome-ignore format: one line
-      const [sums, a] = [
-        s.d.map((r) => u.reg(r)).join(", "),
-        s.a.map((o) => u.register(o, "i32")).join(", "),
-      ];
-      u.emit(`${name} {${sums}}, {${a}}, ${b}, ${add}, 1, 1;`);
+      const sums = s.d.map((r) => u.reg(r)).join(", ");
+      const a = isList(s.a)
+        ? `{${s.a.map((o) => u.register(o, "i32")).join(", ")}}`
+        : descriptor(u, s.a, bases);
+      u.emit(`${name} {${sums}}, ${a}, ${b}, ${add}, 1, 1;`);
     },
   };
 }

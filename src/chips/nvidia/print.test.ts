@@ -185,6 +185,22 @@ function everyOperation(capability: number): Stmt[] {
   return body;
 }
 
+const CLUSTER: Partial<Form> = { cluster: 2, maps: [{ param: 1, step: { times: 64 }, rows: 64 }] };
+
+/** What workgroups of a cluster do with each other's memory. */
+function clusterStatements(i: Reg, p: Reg): Stmt[] {
+  const [place, from] = [{ mem: { shared: 64 }, at: i, plus: 8 }, [i, 0, i] as const];
+  const copy = { s: "bulkCopy", map: 0, to: { mem: { shared: 1024 }, at: 0 }, from, barrier: place, mask: p } as const; // biome-ignore format: one line
+  return [
+    op("clusterRank", i, []),
+    { s: "barrier", scope: "cluster" },
+    { s: "bulkArrive", place },
+    { s: "bulkArrive", place, mask: p, other: true },
+    copy,
+    { ...copy, both: true },
+  ];
+}
+
 function everyStatement(capability: number): Stmt[] {
   const newer = capability >= 80;
   const [i, p, r, w, f, iv] = [reg("i32"), reg("mask"), reg("i32"), reg("i64"), reg("f32"), reg("i32")];
@@ -206,6 +222,7 @@ function everyStatement(capability: number): Stmt[] {
     { s: "barrier", scope: "group" },
     { s: "barrier", scope: "subgroup" },
     { s: "barrier", scope: "group", global: true },
+    ...(capability >= 90 ? clusterStatements(i, p) : []),
     { s: "load", dst: [f], kind: "f32", mem: { shared: 128 }, at: i },
     ...(["xor", "up", "down", "index"] as const).map(
       (how): Stmt => ({ s: "shuffle", how, dst: f, value: f, by: 3 }),
@@ -319,7 +336,10 @@ function everyStatement(capability: number): Stmt[] {
           leadingBytes: 4096,
         } as const;
         body.push({ s: "matrixFence" });
-        const [a, b] = [{ ...at, major: "k" } as const, { ...at, major: m.a.shared ? "mn" : "k" } as const];
+        const [a, b] = [
+          { ...at, major: "k" } as const,
+          { ...at, major: m.operands === "tf32" ? "k" : "mn" } as const,
+        ];
         if (m.a.shared) body.push({ s: "matrix", matrix, d, a, b, c: d, isAsync: true });
         const left = list(size(m.a.fragment!.registers, element), "i32");
         body.push({ s: "matrix", matrix, d, a: left, b, c: d, isAsync: true, first: 1 });
@@ -342,7 +362,7 @@ describe.skipIf(!hasPtxas)(`printed PTX is taken by ptxas${hasPtxas ? "" : " (mi
       expect(assemble(text, capability).bytes.length).toBeGreaterThan(1000);
     });
     it(`every statement for ${capability / 10}`, () => {
-      const text = printPtx(formOf(everyStatement(capability)), capability);
+      const text = printPtx(formOf(everyStatement(capability), capability >= 90 ? CLUSTER : {}), capability);
       expect(assemble(text, capability).bytes.length).toBeGreaterThan(1000);
     });
     it(`several programs in a workgroup for ${capability / 10}`, () => {

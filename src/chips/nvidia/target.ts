@@ -2,7 +2,7 @@
 
 import type { Func } from "../../compiler/ir/index.js";
 import type { Form } from "../../compiler/lower/simt/form.js";
-import { LOWERING_VERSION, lowerSimt, orderOf } from "../../compiler/lower/simt/index.js";
+import { GRID_PARAMS, LOWERING_VERSION, lowerSimt, orderOf } from "../../compiler/lower/simt/index.js";
 import type { SimtShape } from "../../compiler/lower/simt/shape.js";
 import { lowerReports, type ReportSite } from "../../compiler/passes/index.js";
 import type { Artifact, Target } from "../../compiler/target.js";
@@ -40,7 +40,9 @@ export class NvidiaTarget implements Target {
 
   compile(func: Func): Artifact {
     const { func: lowered, sites } = lowerReports(func);
-    return this.compileForm(lowerSimt(lowered, this.shape), sites);
+    // Reports are behind the author's parameters, where the sizes of a persistent grid would be.
+    const shape = sites.length ? { ...this.shape, persistent: false } : this.shape;
+    return this.compileForm(lowerSimt(lowered, shape), sites);
   }
 
   /** {@link compile} from the lowered form on. Throws CompileError. */
@@ -61,10 +63,14 @@ export function metaOf(form: Form): KernelMeta {
     threads: form.threads + (form.extraThreads ?? 0),
     programsPerGroup: form.programsPerGroup,
     sharedBytes: form.sharedBytes,
-    params: form.params.map((p) =>
-      p.kind === "buffer" ? ["buffer", bytesOf(p.mem)] : ["scalar", p.reg === "mask" ? "i32" : p.reg],
-    ),
+    params: form.params
+      .slice(0, form.persistent ? -GRID_PARAMS : undefined)
+      .map((p) =>
+        p.kind === "buffer" ? ["buffer", bytesOf(p.mem)] : ["scalar", p.reg === "mask" ? "i32" : p.reg],
+      ),
     ...(form.maps ? { maps: form.maps } : {}),
+    ...(form.persistent ? { persistent: true } : {}),
+    ...(form.cluster ? { cluster: form.cluster } : {}),
     ...(early.length ? { early } : {}),
     written,
   };

@@ -68,6 +68,20 @@ export function matrixLayout(
   return fragmentLayout((op.result.type as TileType).shape, unit, threads, subgroup);
 }
 
+/** The same where units compute the result turned over. */
+export function turnedLayout(
+  op: Op,
+  { unit }: Pick<Chosen, "unit">,
+  threads: number,
+  subgroup: number,
+): Layout {
+  const { shape } = op.result.type as TileType;
+  const [rows, cols] = shape as [number, number];
+  const l = fragmentLayout([cols, rows], unit, threads, subgroup);
+  const back = (bit: number): number => (bit === 0 ? 0 : bit < rows ? bit * cols : bit / rows);
+  return { shape, registers: l.registers.map(back), threads: l.threads.map(back) };
+}
+
 /** The layout of a result of a shape. */
 export function fragmentLayout(
   shape: readonly number[],

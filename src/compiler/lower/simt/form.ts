@@ -39,6 +39,8 @@ export type RegOp =
   | "sigmoidApprox"
   /** -> mask: the thread is one of {@link Form.extraThreads}. */
   | "isExtra"
+  /** -> i32: the workgroup's number in its cluster ({@link Form.cluster}). */
+  | "clusterRank"
   /** (f32, f32) -> i32: both rounded (to nearest even) to a pair of halves. */
   | "packF16"
   | "packBf16"
@@ -78,8 +80,8 @@ export interface Place {
 }
 
 /**
- * The blocks of 16-bit elements that `bulkCopy` brings to shared memory: `rows` rows of 64 neighbours. A row begins `step` elements
- * behind the one before: `times`, or `times` what scalar parameter `param` is.
+ * The blocks that `bulkCopy` brings to shared memory, as elements of 16 bits (wider ones are several): `rows` rows of 64 neighbours. A row
+ * begins `step` of these behind the one before: `times`, or `times` what scalar parameter `param` is.
  */
 export interface BlockMap {
   /** The buffer. */
@@ -156,9 +158,14 @@ export type Stmt =
     } & Place)
   /**
    * All threads (of the workgroup, or of each subgroup) arrive before any goes on; what they wrote to shared memory
-   * before, and with `global` also to buffers, is seen by the others after it. `all`: those of {@link Form.extraThreads}, too.
+   * before, and with `global` also to buffers, is seen by the others after it. `all`: those of {@link Form.extraThreads}, too;
+   * `cluster`: those of all workgroups of the cluster.
    */
-  | { readonly s: "barrier"; readonly scope: "all" | "group" | "subgroup"; readonly global?: boolean }
+  | {
+      readonly s: "barrier";
+      readonly scope: "cluster" | "all" | "group" | "subgroup";
+      readonly global?: boolean;
+    }
   /**
    * Values of other lanes of the subgroup: of lane `lane ^ by` (xor), `lane - by` (up), `lane + by` (down), `by` (index).
    * i32 and f32 only; all lanes take part. Without such a lane `dst` gets the thread's own value.
@@ -209,8 +216,11 @@ export type Stmt =
       readonly mask?: Operand;
     }
   | { readonly s: "bulkFence" }
-  /** A thread arrives at a barrier; with `bulkExpect` it announces bytes, before it starts their copies. */
-  | { readonly s: "bulkArrive"; readonly place: Place; readonly mask?: Operand }
+  /**
+   * A thread arrives at a barrier, with `other` at the one at this place of the cluster's other workgroup; with `bulkExpect` it announces
+   * bytes, before it starts their copies.
+   */
+  | { readonly s: "bulkArrive"; readonly place: Place; readonly mask?: Operand; readonly other?: boolean }
   | {
       readonly s: "bulkExpect";
       readonly place: Place;
@@ -221,6 +231,7 @@ export type Stmt =
    * The copy engine brings a block of {@link Form.maps} to `to`, a multiple of 1024: rows of 128 bytes, in which piece `p` of row `r`
    * stands at `p ^ (r % 8)`. `from` is a column, a row and a piece of 8 elements: the block's element `[r, c]` is element
    * `8 * piece - 64 - rows * step + (row + r) * step + column + c` of the buffer, zero where `row + r` reaches `rows` or `column + c` 64.
+   * With `both` it arrives in both workgroups of the cluster, at the same place, and is counted by the barrier of each.
    */
   | {
       readonly s: "bulkCopy";
@@ -229,6 +240,7 @@ export type Stmt =
       readonly from: readonly [column: Operand, row: Operand, piece: Operand];
       readonly barrier: Place;
       readonly mask?: Operand;
+      readonly both?: boolean;
     }
   /** Waits for a turn of a barrier; turns have parity 0 and 1 in turn, before the first lies one of parity 1. What was copied is seen by the thread and by matrix units. */
   | { readonly s: "bulkWait"; readonly place: Place; readonly parity: Operand }
@@ -301,6 +313,13 @@ export interface Form {
   readonly programsPerGroup: number;
   /** Threads behind those of the workgroup that do work of their own; they take no part in barriers but those of `all`. */
   readonly extraThreads?: number;
+  /**
+   * A workgroup takes one program after another: a launch starts at most as many as run at once, along axis 0, and hands on its programs
+   * along the three axes as the last three parameters, behind the author's.
+   */
+  readonly persistent?: boolean;
+  /** Workgroups, neighbours along axis 0, that run at once and reach each other's shared memory: 2. */
+  readonly cluster?: 2;
   /** What a launch prepares for `bulkCopy`. */
   readonly maps?: readonly BlockMap[];
   /** Bytes of shared memory (16-byte aligned start; 1024 where matrix units read it). */

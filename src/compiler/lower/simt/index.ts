@@ -4,3 +4,4 @@ export * from "./shape.js";
 export { orderOf } from "./await.js";
 export { LOWERING_VERSION, lowerSimt } from "./lower.js";
 export { showLayout } from "./layout.js";
+export { GRID_PARAMS } from "./persistent.js";

@@ -9,6 +9,7 @@ import type { FormParam, Operand, Reg } from "../simd/form.js";
 import { scalarizeInduction } from "../simd/induction.js";
 import { dtypeOf, literal, memKind, regKind } from "../simd/kinds.js";
 import { placeAwait } from "./await.js";
+import { canPair } from "./cluster.js";
 import { emitControl } from "./control.js";
 import { removeDead } from "./dead.js";
 import type { Form, Stmt } from "./form.js";
@@ -18,6 +19,7 @@ import { emitMemory } from "./memory.js";
 import { orientDots } from "./orient.js";
 import { peelEdges } from "./peel.js";
 import { unpackWords } from "./pack.js";
+import { loopPrograms } from "./persistent.js";
 import { Plan, shapeOf, sizeOf } from "./plan.js";
 import { pressureOf } from "./pressure.js";
 import { isRearranging, operandLayout } from "./rearrange.js";
@@ -162,13 +164,23 @@ function paramOf(name: string, v: Value): FormParam {
   return { kind: "scalar", name, reg: d === "bool" ? "i32" : regKind(d), mem };
 }
 
+/** The programs of a workgroup: one, or one after another, alone or as one of a cluster. */
+type Turns = "one" | "many" | "paired";
+
 /** Threads that hand registers to others, or take them, together; what one that copies keeps; and the step in which they change. */
 const [SHARING, FEW_REGISTERS, REGISTER_STEP] = [128, 24, 8];
 
 /** The whole function, and beside it the threads that bring a loop's operands; how many these are. */
-function emitApart(unit: Unit, p: Production): number {
+function emitApart(unit: Unit, p: Production, turns: Turns): number {
   const { e, plan } = unit;
-  const producer = new Producer(unit, p, plan.threads, unit.shape.subgroup!);
+  const producer = new Producer(
+    unit,
+    p,
+    plan.threads,
+    unit.shape.subgroup!,
+    turns !== "one",
+    turns === "paired",
+  );
   producer.prologue();
   const shares = plan.threads > SHARING && unit.shape.groupRegisters !== undefined;
   const [copying, computing]: [Stmt[], Stmt[]] = [[], []];
@@ -189,14 +201,16 @@ function emitApart(unit: Unit, p: Production): number {
     emitBlock(unit, unit.func.body);
   });
   e.push(branch(e.simt("isExtra", "mask", []) as Reg, copying as never, computing as never) as Stmt);
+  // The other workgroup may still reach this one's memory.
+  if (turns === "paired") e.push({ s: "barrier", scope: "cluster" });
   return shares ? SHARING : unit.shape.subgroup!;
 }
 
 /** Changes whenever the form that is made of a function does. Part of the fingerprint of every chip that prints it. */
-export const LOWERING_VERSION = 10;
+export const LOWERING_VERSION = 11;
 
-/** Lowers an optimised function. Throws CompileError where a program does not fit the chip's shared memory. */
-export function lowerSimt(original: Func, shape: SimtShape): Form {
+/** A copy of a function as it is planned. */
+function prepared(original: Func, shape: SimtShape): Func {
   const func = cloneFunc(original);
   walk(func.body, (op) => {
     if (op.opcode === "assert" || op.opcode === "print") op.erase();
@@ -208,6 +222,17 @@ export function lowerSimt(original: Func, shape: SimtShape): Form {
   peelEdges(func);
   orientDots(func, shape);
   sinkIntoBranches(func);
+  return func;
+}
+
+/** Lowers an optimised function. Throws CompileError where a program does not fit the chip's shared memory. */
+export function lowerSimt(original: Func, shape: SimtShape): Form {
+  const func = prepared(original, shape);
+  if (shape.persistent && hasDot(func))
+    for (const paired of shape.clusters ? [true, false] : [false]) {
+      const form = emitPersistent(prepared(original, shape), shape, paired);
+      if (form) return form;
+    }
   let splitting = true;
   const streamed = new Plan(func, shape);
   if (streamed.stream) {
@@ -230,14 +255,45 @@ export function lowerSimt(original: Func, shape: SimtShape): Form {
         `${func.name}: a program needs ${form.sharedBytes} bytes of shared memory, but this chip has ${shape.sharedBytes}; make its blocks smaller`,
       );
     }
-    // Asynchronous products keep their sums in registers, whatever the assembler would like.
-    const most = plan.pipelines.size > 0 ? (shape.groupRegisters ?? Infinity) / plan.threads : Infinity;
-    const over = form.registers / Math.min(shape.registers, most);
+    const over =
+      form.registers / (plan.pipelines.size > 0 ? registersOf(shape, plan.threads) : shape.registers);
     if (over <= 1) return form;
     if (!best || over < best.over) best = { form, over };
     if (threads > Math.min(shape.maxThreads, plan.largest)) return best.form;
   }
 }
+
+function hasDot(func: Func): boolean {
+  let found = false;
+  walk(func.body, (op) => {
+    found ||= op.opcode === "dot";
+  });
+  return found;
+}
+
+/**
+ * The form whose workgroups take one program after another: for a loop of one product that has a producer, in workgroups of which
+ * one fills a multiprocessor. Undefined for others. Changes the function.
+ */
+function emitPersistent(func: Func, shape: SimtShape, paired: boolean): Form | undefined {
+  loopPrograms(func, paired);
+  const plan = new Plan(func, shape, undefined, false, true, true);
+  const { production, threads } = plan;
+  if (plan.pipelines.size === 0 || !production || production.around.length !== 1) return undefined;
+  if (threads + SHARING > shape.maxThreads || (paired && !canPair(func, production))) return undefined;
+  const form = emitFunc(func, plan, shape, paired ? "paired" : "many");
+  const room = shape.sharedBytes;
+  const fits =
+    form &&
+    form.sharedBytes <= room &&
+    form.sharedBytes > room / 2 &&
+    form.registers <= registersOf(shape, threads);
+  return fits ? { ...form, persistent: true, ...(paired ? { cluster: 2 } : {}) } : undefined;
+}
+
+/** Registers of a thread where asynchronous products keep their sums, whatever the assembler would like. */
+const registersOf = (shape: SimtShape, threads: number): number =>
+  Math.min(shape.registers, (shape.groupRegisters ?? Infinity) / threads);
 
 /** Threads of a multiprocessor that hide what memory takes, and the estimate of registers up to which the assembler can be held to them. */
 const [HIDING, MOST_HELD] = [768, 120];
@@ -253,7 +309,7 @@ function sharingOf(plan: Plan, registers: number): number {
 }
 
 /** The form; undefined where turns of a loop cannot be shared out as planned. */
-function emitFunc(func: Func, plan: Plan, shape: SimtShape): Form | undefined {
+function emitFunc(func: Func, plan: Plan, shape: SimtShape, turns: Turns = "one"): Form | undefined {
   const unit = new Unit(func, plan, shape);
   const { e } = unit;
   func.body.args.forEach((v, index) => {
@@ -268,7 +324,7 @@ function emitFunc(func: Func, plan: Plan, shape: SimtShape): Form | undefined {
   });
   const apart = plan.threads + SHARING <= shape.maxThreads ? plan.production : undefined;
   let extra = 0;
-  if (apart) extra = emitApart(unit, apart);
+  if (apart) extra = emitApart(unit, apart, turns);
   else emitBlock(unit, func.body);
   if (unit.splitFailed) return undefined;
   unit.shared.place();

@@ -5,7 +5,6 @@ import { DTYPES, type Func, type Op, type TileType, type Value } from "../../ir/
 import type { AxisInfo } from "../../passes/index.js";
 import { type Bulk, bulkOf } from "./bulk.js";
 import type { Mem, Operand, SharedMatrix } from "./form.js";
-import type { Layout } from "./layout.js";
 import { maskOf, masksOf, placeOf } from "./memory.js";
 import { registerSums, threadSum } from "./threads.js";
 import type { Unit } from "./unit.js";
@@ -24,6 +23,8 @@ export interface Panels {
   /** Elements along it, and across it: the rows of each panel. */
   readonly length: number;
   readonly rows: number;
+  /** Bytes of an element. */
+  readonly size: number;
   /** Where it begins in a stage's memory, and how much it takes. */
   readonly start: number;
   readonly bytes: number;
@@ -44,36 +45,40 @@ export function panels(
 ): Panels | undefined {
   const [buffer, offset, mask, other] = load.operands as [Value, Value, Value?, Value?];
   const { shape } = offset.type as TileType;
-  const { bytes } = DTYPES[buffer.type.dtype];
+  const { bytes: size } = DTYPES[buffer.type.dtype];
   const info = facts.get(offset);
-  if (!info || shape.length !== 2 || bytes !== 2) return undefined;
+  if (!info || shape.length !== 2 || (size !== 2 && size !== 4)) return undefined;
   const zero = other?.def && "opcode" in other.def ? other.def : undefined;
   if (other && !(zero?.opcode === "const" && Number(zero.attrs["value"]) === 0)) return undefined;
   const along = info.contiguity[0]! > info.contiguity[1]! ? 0 : 1;
   const [length, rows] = [shape[along]!, shape[1 - along]!];
-  const piece = PIECE / bytes;
+  const piece = PIECE / size;
   const aligned = (facts.get(buffer)?.scalarDivisibility ?? 1) % PIECE === 0;
   const whole = Math.min(info.contiguity[along]!, info.divisibility[along]!) >= piece;
   const masked = !mask || (facts.get(mask)?.constancy[along] ?? 1) >= piece;
-  if (!aligned || !whole || !masked || (length * bytes) % ROW !== 0 || rows % 8 !== 0) return undefined;
-  const p = { load, along, length, rows, start, bytes: length * rows * bytes } as const;
+  if (!aligned || !whole || !masked || (length * size) % ROW !== 0 || rows % 8 !== 0) return undefined;
+  const p = { load, along, length, rows, size, start, bytes: length * rows * size } as const;
   return { ...p, bulk: func && bulkOf(p, func) };
 }
 
 /** The byte of a bit of a tile's element numbers, before pieces are permuted. */
-function rawByte(p: Panels, l: Layout): (bit: number) => number {
-  const cols = l.shape[1]!;
-  const bytes = 2;
-  const perRow = ROW / bytes;
+export function rawByte(p: Panels, cols: number): (bit: number) => number {
+  const perRow = ROW / p.size;
   return (bit) => {
     const [row, col] = bit >= cols ? [bit / cols, 0] : [0, bit];
     const [c, r] = p.along === 1 ? [col, row] : [row, col];
-    return c >= perRow ? (c / perRow) * p.rows * ROW : c * bytes + r * ROW;
+    return c >= perRow ? (c / perRow) * p.rows * ROW : c * p.size + r * ROW;
   };
 }
 
 /** Piece `p` of row `r` stands at `p ^ (r % 8)`. */
-const swizzled = (byte: number): number => byte ^ (((byte / ROW) & 7) * PIECE);
+export const swizzled = (byte: number): number => byte ^ (((byte / ROW) & 7) * PIECE);
+
+/** The same of a thread's part, whose bits are none of the registers': so the permutation splits into both. */
+export function permuted({ e }: Unit, byte: Operand): Operand {
+  const row = e.op("and", "i32", 1, [e.op("shrU", "i32", 1, [byte, 3]), 7 * PIECE]);
+  return e.op("xor", "i32", 1, [byte, row]);
+}
 
 /** Copies a tile into its panels: `at` is the first byte of its stage in the region. */
 export function copyPanels(unit: Unit, x: Panels, mem: Mem, at: Operand, live: Operand): void {
@@ -83,14 +88,12 @@ export function copyPanels(unit: Unit, x: Panels, mem: Mem, at: Operand, live: O
   const offsets = unit.get(offset, l);
   const masks = masksOf(unit, mask, x.load, l);
   const count = PIECE / DTYPES[buffer.type.dtype].bytes;
-  const raw = rawByte(x, l);
+  const raw = rawByte(x, l.shape[1]!);
   const thread = threadSum(
     e,
     l.threads.map((b) => (b === 0 ? 0 : raw(b))),
   );
-  // Bits of the thread's part and of the registers' are disjoint, so the permutation splits into both.
-  const row = e.op("and", "i32", 1, [e.op("shrU", "i32", 1, [thread, 3]), 7 * PIECE]);
-  const base = e.op("xor", "i32", 1, [thread, row]);
+  const base = permuted(unit, thread);
   const bytes = registerSums(l, raw).map(swizzled);
   for (let r = 0; r < bytes.length; r += count) {
     const low = bytes[r]! % ATOM;
@@ -109,9 +112,9 @@ export function copyPanels(unit: Unit, x: Panels, mem: Mem, at: Operand, live: O
 
 /** The byte of an element in its panels, from its place along K and across it; rows in steps of 8 only. */
 export function offsetOf(x: Panels, kDim: 0 | 1, k: number, other: number): number {
-  const perRow = ROW / 2;
+  const perRow = ROW / x.size;
   const [c, r] = x.along === kDim ? [k, other] : [other, k];
-  return Math.floor(c / perRow) * x.rows * ROW + (c % perRow) * 2 + r * ROW;
+  return Math.floor(c / perRow) * x.rows * ROW + (c % perRow) * x.size + r * ROW;
 }
 
 /** What a matrix unit is told of an operand: `at` is the first byte of its stage. */

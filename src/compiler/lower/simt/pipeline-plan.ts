@@ -6,15 +6,22 @@ import { type Block, type Func, type Op, opDef, type TileType, type Value, walk 
 import type { AxisInfo } from "../../passes/index.js";
 import { dtypeOf } from "../simd/kinds.js";
 import { ATOM, type Panels, panels } from "./panels.js";
+import { unitDtype } from "./dot-matrix.js";
 import type { Streaming } from "./produce-plan.js";
 import type { MatrixShape, SimtShape } from "./shape.js";
+import type { PanelOperand } from "./stream-plan.js";
 
 export interface Pipeline extends Streaming {
   readonly dot: Op;
   readonly index: number;
   readonly unit: MatrixShape;
-  readonly a: Panels;
-  readonly b: Panels;
+  /** The unit's operands. */
+  readonly left: PanelOperand;
+  readonly right: PanelOperand;
+  /** The result is computed turned over: the left operand is the product's right one. */
+  readonly turned: boolean;
+  /** The left operand goes on to registers (pipeline-fragments.ts). */
+  readonly fragments: boolean;
 }
 
 const defOf = (v: Value): Op | undefined => (v.def && "opcode" in v.def ? v.def : undefined);
@@ -61,13 +68,19 @@ function pipelineOf(
   const a = panels(x, 0, facts, engine);
   const b = a && panels(y, a.bytes, facts, engine);
   if (!a || !b) return undefined;
-  const index = shape.matrices.findIndex((u) => fits(u, dot));
-  if (index < 0) return undefined;
+  const way = wayOf(dot, a, b);
+  const index = way ? shape.matrices.findIndex((u) => fits(u, dot, way)) : -1;
+  if (!way || index < 0) return undefined;
   const stageBytes = a.bytes + b.bytes;
   const stages = Math.min(MOST_STAGES, Math.floor((shape.sharedBytes - 2 * ATOM) / stageBytes));
   if (stages < FEWEST_STAGES) return undefined;
   const unit = shape.matrices[index]!;
-  return { loop, dot, index, unit, a, b, tiles: [a, b], kept: [], stages, stageBytes, keptBytes: 0, ahead: false }; // biome-ignore format: one line
+  const both = [
+    { panels: a, kDim: 1 },
+    { panels: b, kDim: 0 },
+  ] as const;
+  const [left, right] = way.turned ? ([both[1], both[0]] as const) : both;
+  return { loop, dot, index, unit, left, right, ...way, tiles: [a, b], kept: [], stages, stageBytes, keptBytes: 0, ahead: way.fragments }; // biome-ignore format: one line
 }
 
 /** The product of a loop that has one and writes nothing: its sum is a variable of the loop that only the product changes. */
@@ -81,15 +94,29 @@ export function accumulates(loop: Op): Op | undefined {
   return dot.result.uses.size === 1 && dot.operands[2]!.uses.size === 1 ? dot : undefined;
 }
 
-/** A unit that reads both operands out of shared memory. */
-function fits(u: MatrixShape, dot: Op): boolean {
-  const [m, n] = (dot.result.type as TileType).shape as [number, number];
+/** Which operand is a unit's left one, and whether that comes through registers; undefined where neither way is open. */
+function wayOf(dot: Op, a: Panels, b: Panels): Pick<Pipeline, "turned" | "fragments"> | undefined {
+  if (a.size === 2) return { turned: false, fragments: false };
+  if (unitDtype(dot, dtypeOf(dot.operands[0]!)) !== "tf32" || !a.bulk || !b.bulk) return undefined;
+  // Units read 32 bits along the sum only; registers may hold them turned.
+  const [left, right] = [a.along === 1, b.along === 0];
+  return left || right ? { turned: !right, fragments: !(left && right) } : undefined;
+}
+
+/** A unit that reads both operands out of shared memory, or the left one out of registers. */
+function fits(
+  u: MatrixShape,
+  dot: Op,
+  { turned, fragments }: Pick<Pipeline, "turned" | "fragments">,
+): boolean {
+  const { shape } = dot.result.type as TileType;
+  const [m, n] = (turned ? [shape[1], shape[0]] : shape) as [number, number];
   const k = (dot.operands[0]!.type as TileType).shape[1]!;
   return (
-    u.a.shared === true &&
+    (fragments ? u.a.fragment !== undefined : u.a.shared === true) &&
     u.b.shared === true &&
     u.isAsync === true &&
-    dot.operands.slice(0, 2).every((v) => dtypeOf(v) === u.operands) &&
+    dot.operands.slice(0, 2).every((v) => unitDtype(dot, dtypeOf(v)) === u.operands) &&
     dtypeOf(dot.result) === u.accumulator &&
     m % u.m === 0 &&
     n % u.n === 0 &&

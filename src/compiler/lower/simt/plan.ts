@@ -14,7 +14,7 @@ import {
 } from "../../ir/index.js";
 import { type AxisInfo, analyzeAxes } from "../../passes/index.js";
 import { RANKED, rankLayout } from "./counting-layout.js";
-import { matrixFor, matrixLayout } from "./dot-matrix.js";
+import { matrixFor, matrixLayout, turnedLayout } from "./dot-matrix.js";
 import { type Direct, findDirect } from "./dot-direct.js";
 import { dotLayout } from "./dot-layout.js";
 import { blocked, type Layout, mapLayout, sameLayout, single, withoutOf } from "./layout.js";
@@ -94,12 +94,14 @@ export class Plan {
     readonly streaming = true,
     /** Turns of a loop may be shared out where its author asks for it. */
     splitting = true,
+    /** Programs run one after another in a workgroup (persistent.ts). */
+    persistent = false,
   ) {
     this.facts = analyzeAxes(func);
     this.largest = this.largestTile();
     this.direct = threads === undefined ? findDirect(func, shape, this.facts, splitting) : undefined;
     this.streams = streaming && !this.direct ? findStreams(func, shape, this.facts) : new Map();
-    this.pipelines = this.streams.size || this.direct ? new Map() : findPipelines(func, shape, this.facts);
+    this.pipelines = this.streams.size || this.direct ? new Map() : this.findFedPipelines();
     const others = this.direct !== undefined || this.streams.size + this.pipelines.size > 0;
     const find = (grouping: boolean): Map<Op, Staged> =>
       others ? new Map() : findStaged(func, shape, this.facts, grouping);
@@ -126,8 +128,17 @@ export class Plan {
     if (this.stream) {
       this.wantOf(this.stream);
       this.placeStores();
-    }
+    } else if (persistent) this.placeStores();
     this.demand(func.body);
+  }
+
+  /** The loops of one product that stream; those of 32 bits only where other threads bring the operands (staged-plan.ts has the rest). */
+  private findFedPipelines(): ReadonlyMap<Op, Pipeline> {
+    const found = findPipelines(this.func, this.shape, this.facts);
+    const [p] = found.values();
+    const wide = p?.left.panels.size === 4;
+    const fed = this.shape.persistent && p && productionOf(p, this.func, this.shape);
+    return wide && !fed ? new Map() : found;
   }
 
   /** The loop of several products that streams its operands, if there is one. */
@@ -392,7 +403,7 @@ export class Plan {
     if (s && !s.matrix) return stagedLayout(s, this.threads);
     const p = this.pipelines.get(op);
     return p
-      ? matrixLayout(op, p, this.threads, this.shape.subgroup! * p.unit.subgroups)
+      ? (p.turned ? turnedLayout : matrixLayout)(op, p, this.threads, this.shape.subgroup! * p.unit.subgroups)
       : dotLayout(op, this.threads, this.shape);
   }
 

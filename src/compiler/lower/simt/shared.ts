@@ -42,7 +42,11 @@ export class Shared {
   ) {}
 
   private readonly regions: Region[] = [];
-  private readonly reserved: { readonly mem: { shared: number }; readonly bytes: number }[] = [];
+  private readonly reserved: {
+    readonly mem: { shared: number };
+    readonly bytes: number;
+    readonly align: number;
+  }[] = [];
   private uses = 0;
 
   /**
@@ -64,9 +68,8 @@ export class Shared {
   }
 
   /** Memory that is used from the start to the end, for nothing else. */
-  reserve(bytes: number): { readonly shared: number } {
-    const mem = { shared: 0 };
-    this.reserved.push({ mem, bytes });
+  reserve(bytes: number, align = 16, mem = { shared: 0 }): { readonly shared: number } {
+    this.reserved.push({ mem, bytes, align });
     return mem;
   }
 
@@ -78,8 +81,8 @@ export class Shared {
       this.bytes = Math.max(this.bytes, mem.shared + bytes);
     }
     this.regions.length = 0;
-    for (const { mem, bytes } of this.reserved) {
-      mem.shared = Math.ceil(this.bytes / 16) * 16;
+    for (const { mem, bytes, align } of this.reserved) {
+      mem.shared = Math.ceil(this.bytes / align) * align;
       this.bytes = mem.shared + bytes;
     }
   }

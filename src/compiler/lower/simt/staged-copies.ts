@@ -4,18 +4,11 @@ import type { Value } from "../../ir/index.js";
 import { enter } from "./control.js";
 import type { Mem, Operand, Reg } from "./form.js";
 import { maskOf, masksOf, placeOf } from "./memory.js";
-import { ATOM, ROW } from "./panels.js";
+import { ATOM, permuted, ROW } from "./panels.js";
 import { emitAgain, sliceOf, stable } from "./feed.js";
 import { FOUR_BYTES, PIECE, placeIn, type Staged, type StagedOperand } from "./staged-plan.js";
 import { registerSums, threadSum } from "./threads.js";
 import type { Unit } from "./unit.js";
-
-/** Piece `p` of row `r` stands at `p ^ (r % 8)`. */
-function permuted(unit: Unit, byte: Operand): Operand {
-  const { e } = unit;
-  const row = e.op("and", "i32", 1, [e.op("shrU", "i32", 1, [byte, 3]), 7 * PIECE]);
-  return e.op("xor", "i32", 1, [byte, row]);
-}
 
 /** Starts the copies of a turn, and tells the variable of a later one. */
 export function copying(

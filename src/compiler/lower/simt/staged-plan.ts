@@ -5,7 +5,7 @@
 import { DTYPES, type Func, numel, type Op, type TileType, type Value, walk } from "../../ir/index.js";
 import type { AxisInfo } from "../../passes/index.js";
 import { dtypeOf } from "../simd/kinds.js";
-import { type Chosen, fragmentLayout, matrixFor, unitDtype } from "./dot-matrix.js";
+import { type Chosen, matrixFor, matrixLayout, turnedLayout, unitDtype } from "./dot-matrix.js";
 import { bitsOf, type Layout } from "./layout.js";
 import { ATOM, ROW } from "./panels.js";
 import { accumulates, source } from "./pipeline-plan.js";
@@ -171,14 +171,8 @@ function stagedGroup(
 
 /** Where units of several subgroups leave a result. */
 export function groupLayout({ dot, matrix, group }: Staged, threads: number, subgroup: number): Layout {
-  const { shape } = dot.result.type as TileType;
-  const [rows, cols] = shape as [number, number];
-  const { unit } = matrix!;
-  const own = group!.turned ? [cols, rows] : [rows, cols];
-  const l = fragmentLayout(own, unit, threads, subgroup * unit.subgroups);
-  if (!group!.turned) return l;
-  const back = (bit: number): number => (bit === 0 ? 0 : bit < rows ? bit * cols : bit / rows);
-  return { shape, registers: l.registers.map(back), threads: l.threads.map(back) };
+  const layout = group!.turned ? turnedLayout : matrixLayout;
+  return layout(dot, matrix!, threads, subgroup * matrix!.unit.subgroups);
 }
 
 /** Whether each of the units of several subgroups has sums of its own. */
