@@ -12,6 +12,7 @@ const capabilities: Capabilities = {
   threads: 1,
   elementsPerProgram: 4096,
   dotBlock: [16, 16, 16],
+  streamsSums: true,
   maxBufferBytes: 2 ** 31,
   maxGrid: [2 ** 31 - 1, 2 ** 31 - 1, 2 ** 31 - 1],
 };

@@ -43,7 +43,8 @@ const floats = (round: (x: string) => string): Rules => ({
   sub: (a, b) => round(`${a}-${b}`),
   mul: (a, b) => round(`${a}*${b}`),
   div: (a, b) => round(`${a}/${b}`),
-  fma: (a, b, c) => round(`${a}*${b}+${c}`),
+  // Rounded twice, as a product and a sum that stand by themselves: kernels of one operator then agree to the last bit.
+  fma: (a, b, c) => round(`${round(`${a}*${b}`)}+${c}`),
   sqrt: (a) => round(`Math.sqrt(${a})`),
   min: (a, b) => `Math.min(${a},${b})`,
   max: (a, b) => `Math.max(${a},${b})`,
@@ -158,7 +159,7 @@ function operation(s: Extract<Stmt, { s: "op" }>): string[] {
     variables(dst).map((name, k) => `${name}=${value(k)};`);
   switch (op) {
     case "param":
-      return each(() => `p${s.index}`);
+      return each(() => (dst.type.kind === "f32" ? f32(`p${s.index}`) : `p${s.index}`));
     case "programId":
       return each(() => `id${s.index}`);
     case "numPrograms":
@@ -177,6 +178,12 @@ function operation(s: Extract<Stmt, { s: "op" }>): string[] {
       return each((k) => (k === s.lane ? lane(args[1]!, 0) : lane(x!, k)));
     case "pack":
       return each((k) => lane(args[k]!, 0));
+    case "shuffle": {
+      const { lanes } = dst.type;
+      return each((k) => (s.pick![k]! < lanes ? lane(x!, s.pick![k]!) : lane(args[1]!, s.pick![k]! - lanes)));
+    }
+    case "half":
+      return each((k) => lane(x!, s.lane! * dst.type.lanes + k));
     case "select":
       return each((k) => `${lane(x!, k)}?${lane(args[1]!, k)}:${lane(args[2]!, k)}`);
     case "any":
