@@ -304,7 +304,7 @@ describe("z - x * y", () => {
         b.store(b.op(k, lanes, "fma", [other, y, z]), out, k, lanes);
         b.store(other, out, k, 2 * lanes);
         const Floats = k === "f32" ? Float32Array : Float64Array;
-        const values = Floats.from({ length: 3 * lanes }, (_, i) => i * 3 - 7);
+        const values = new Floats(Array.from({ length: 3 * lanes }, (_, i) => i * 3 - 7));
         const result = new Floats(3 * lanes);
         const { text } = printForm(b.form(), { relaxed: true, memory: { min: 1, max: 1024, shared: true } });
         expect(text.match(/relaxed_nmadd/g)).toHaveLength(1);
