@@ -22,7 +22,7 @@ export interface KernelMeta {
 export class ToyTarget implements Target {
   readonly name = "toy";
   /** Part of every cache key: change it whenever the printed code changes. */
-  readonly fingerprint = "toy-1";
+  readonly fingerprint = "toy-2";
 
   compile(func: Func): Artifact {
     const { func: lowered, sites } = lowerReports(func);
