@@ -1,11 +1,11 @@
 // Products of one input with several weights: what a layer of a language model does in one place, as one operator, so that a chip may do
 // it in one launch (`joined-kernels.ts`). Elsewhere they are the products that they are made of. For inference: they have no derivative.
 
-import { empty, type Operator, operator, type Tensor } from "../tensor/index.js";
+import { empty, type Operator, operator, showShape, type Tensor } from "../tensor/index.js";
 import { siluMul } from "./activations.js";
 import { launchGated, launchSideBySide, type Matrix, ROWS } from "./joined-kernels.js";
 import { linear } from "./matmul.js";
-import { quantizedLinear } from "./quantized.js";
+import { checked, quantizedLinear } from "./quantized.js";
 import { rowMajor } from "./rows.js";
 
 /** Whether products of this input with several weights come in one launch. */
@@ -13,8 +13,24 @@ export const joinsProducts = (x: Tensor): boolean =>
   x.chip.capabilities.matrixDtypes?.includes(x.dtype) === true && x.numel <= ROWS * x.shape.at(-1)!;
 
 const rowsOf = (x: Tensor): Tensor => rowMajor(x).view([x.numel / x.shape.at(-1)!, x.shape.at(-1)!]);
-const matrices = (weights: readonly Tensor[], scales: readonly Tensor[]): Matrix[] =>
-  weights.map((w, i) => (scales[i] ? { w, scales: scales[i] } : { w }));
+
+/** The weights as the kernels take them. Throws where one does not fit the input, as the single products do. */
+function matrices(
+  op: string,
+  x: Tensor,
+  weights: readonly Tensor[],
+  scales: readonly Tensor[],
+  groupSize: number,
+): Matrix[] {
+  const K = x.shape.at(-1)!;
+  return weights.map((w, i) => {
+    const s = scales[i];
+    if (s) checked(op, w, K, s, null, groupSize);
+    else if (w.ndim !== 2 || w.shape[1] !== K)
+      throw new RangeError(`${op}: a weight must be [out, ${K}], not ${showShape(w.shape)}`);
+    return s ? { w, scales: s } : { w };
+  });
+}
 
 function product(x: Tensor, w: Tensor, scales: Tensor | undefined, groupSize: number): Tensor {
   return scales ? quantizedLinear(x, w, scales, null, null, { groupSize }) : linear(x, w);
@@ -37,8 +53,9 @@ export const linearEach: Operator<
     const make = (): Tensor[] =>
       weights.map((w) => empty([...lead, w.shape[0]!], { dtype: input.dtype, device: input.device }));
     if (joinsProducts(input)) {
+      const list = matrices("linear_each", input, weights, scales, groupSize);
       const ys = make();
-      if (launchSideBySide(rowsOf(input), matrices(weights, scales), ys, groupSize)) return ys;
+      if (launchSideBySide(rowsOf(input), list, ys, groupSize)) return ys;
       for (const y of ys) y.dispose();
     }
     return weights.map((w, i) => product(input, w, scales[i], groupSize));
@@ -80,14 +97,12 @@ export const gatedLinear: Operator<
       return siluMul(g, u);
     }
     if (joinsProducts(input)) {
+      const weights = matrices("gated_linear", input, [gate, up], [gateScales, upScales], groupSize);
+      const [g, u] = weights as [Matrix, Matrix];
       const y = empty([...input.shape.slice(0, -1), gate.shape[0]!], {
         dtype: input.dtype,
         device: input.device,
       });
-      const [g, u] = [
-        { w: gate, scales: gateScales },
-        { w: up, scales: upScales },
-      ];
       if (launchGated(rowsOf(input), g, u, y, groupSize)) return y;
       y.dispose();
     }

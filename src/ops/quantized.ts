@@ -66,7 +66,7 @@ function layoutOf(op: string, bits: 4 | 8, N: number, K: number, groupSize: numb
 }
 
 /** The layout of given integers, checked against everything that comes with them. */
-function checked(
+export function checked(
   op: string,
   q: Tensor,
   K: number,

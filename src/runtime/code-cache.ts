@@ -10,11 +10,9 @@ const AFTER_MS = 5_000;
 /** The code is written anew so long after it was: what a program uses may have changed. */
 const DAY_MS = 86_400_000;
 /** First bytes of a file; the number changes with the layout. */
-const MAGIC = "VEXILJS1";
-const HASH_BYTES = 32;
-const HEAD = MAGIC.length + HASH_BYTES;
-/** A byte of so many is looked at: a block of a disk that was never written shows. */
-const LOOK = 512;
+const MAGIC = "VEXILJS2";
+const SUM_CHARACTERS = 8;
+const HEAD = MAGIC.length + SUM_CHARACTERS;
 
 /** A script that a build made, and who runs it. */
 export interface ProgramScript {
@@ -52,19 +50,16 @@ function codeFile(stamp: string, program: readonly string[]): string | undefined
   return path.join(folder, "programs", `${hashHex(stamp, engine, ...program)}.bin`);
 }
 
-/** What a look at some bytes of the code gives. */
-function digest(code: Uint8Array): string {
-  const seen = new Uint8Array(Math.ceil(code.length / LOOK));
-  for (let i = 0; i < seen.length; i++) seen[i] = code[i * LOOK]!;
-  return hashHex(seen, String(code.length));
-}
+/** The checksum of the code, in hexadecimal digits: the engine trusts what it is given. */
+const sumOf = (code: Uint8Array): string =>
+  needBuiltin("node:zlib", "loading the package").crc32(code).toString(16).padStart(SUM_CHARACTERS, "0");
 
 function readCode(file: string): { code: Buffer; old: boolean } | undefined {
   const fs = builtin("node:fs")!;
   try {
     const all = fs.readFileSync(file);
     const code = all.subarray(HEAD);
-    if (all.toString("latin1", 0, HEAD) !== MAGIC + digest(code)) return undefined;
+    if (all.toString("latin1", 0, HEAD) !== MAGIC + sumOf(code)) return undefined;
     return { code, old: Date.now() - fs.statSync(file).mtimeMs > DAY_MS };
   } catch {
     // None yet.
@@ -77,7 +72,7 @@ function writeCode(file: string, code: Buffer): void {
   const own = `${file}.${processId()}.${Date.now().toString(36)}.tmp`;
   try {
     fs.mkdirSync(builtin("node:path")!.dirname(file), { recursive: true });
-    fs.writeFileSync(own, Buffer.concat([Buffer.from(MAGIC + digest(code), "latin1"), code]));
+    fs.writeFileSync(own, Buffer.concat([Buffer.from(MAGIC + sumOf(code), "latin1"), code]));
     fs.renameSync(own, file);
     pruneNowAndThen();
   } catch {

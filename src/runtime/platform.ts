@@ -8,6 +8,7 @@ import type * as Os from "node:os";
 import type * as Path from "node:path";
 import type * as Url from "node:url";
 import type * as Vm from "node:vm";
+import type * as Zlib from "node:zlib";
 import type * as WorkerThreads from "node:worker_threads";
 
 interface Builtins {
@@ -18,6 +19,7 @@ interface Builtins {
   "node:path": typeof Path;
   "node:url": typeof Url;
   "node:vm": typeof Vm;
+  "node:zlib": typeof Zlib;
   "node:worker_threads": typeof WorkerThreads;
 }
 

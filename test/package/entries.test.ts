@@ -67,7 +67,12 @@ test("a program's second start finds the engine's code of the first, unless it i
     const written = statSync(file!).mtimeMs;
     expect(start(sum)).toBe("BigInt64Array(2) [ 2n, 3n ]\n");
     expect(statSync(file!).mtimeMs).toBe(written);
-    for (const damage of [(b: Buffer) => b.subarray(0, b.length / 2), (b: Buffer) => b.fill(0, 5000, 9000)]) {
+    const flip = (b: Buffer) => b.fill(b[12_345]! ^ 1, 12_345, 12_346);
+    for (const damage of [
+      (b: Buffer) => b.subarray(0, b.length / 2),
+      (b: Buffer) => b.fill(0, 5000, 9000),
+      flip,
+    ]) {
       writeFileSync(file!, damage(readFileSync(file!)));
       const damaged = readFileSync(file!);
       expect(start(sum)).toBe("BigInt64Array(2) [ 2n, 3n ]\n");

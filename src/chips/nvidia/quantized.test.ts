@@ -131,3 +131,17 @@ it.each([16, 4])(
     got.forEach((v, j) => void expect(Math.abs(v - want[j]!)).toBeLessThanOrEqual(most * 2 ** -7));
   },
 );
+
+it("names weights and groups that do not fit, before anything runs", () => {
+  const make = (shape: number[], dtype: "bf16" | "i8" | "f32"): Tensor => tensor(random(shape[0]! * shape[1]!, 3), { shape, dtype, device }); // biome-ignore format: one line
+  const x = make([2, 64], "bf16");
+  const [q, s] = [make([16, 64], "i8"), make([16, 2], "f32")];
+  const short = make([16, 32], "bf16");
+  expect(() => linearEach(x, [short, short])).toThrow(
+    "linear_each: a weight must be [out, 64], not [16, 32]",
+  );
+  expect(() => linearEach(x, [q, q], [s, s], 48)).toThrow(
+    /linear_each: group_size must be 0 or a power of two/,
+  );
+  expect(() => gatedLinear(x, q, q, s, s, 16)).toThrow("gated_linear: scales must be [16, 4], not [16, 2]");
+});
