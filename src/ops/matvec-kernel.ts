@@ -141,9 +141,10 @@ export function launchFewRows(
     const strides = { sx: x.rowStride, sw: w.colStride };
     const NARROW = w.tensor.dtype !== ACC;
     // One row by narrow elements goes column by column: memory gives most where it is read in its order.
-    const EARLY = M === 1 && NARROW && chip.capabilities.sumsByRow === true;
+    // Of a single run the sum would be in another order.
+    const EARLY = M === 1 && NARROW && BK > LONG_RUN && chip.capabilities.sumsByRow === true;
     const RUNS = Math.max(1, BK / (EARLY ? LONG_RUN : RUN));
-    const how = { RUNS, FEW: BM < SHARED_ROWS, NARROW, WHOLE: K % BK === 0, EARLY };
+    const how = { RUNS, FEW: BM < SHARED_ROWS && BK > RUN, NARROW, WHOLE: K % BK === 0, EARLY };
     // What is fetched ahead, the columns of the next program, stays in the nearest cache until it is needed.
     const BN = EARLY ? 1 : how.FEW ? K_COLUMNS / 2 : K_COLUMNS;
     alongK.launch([Math.ceil(N / BN)], { ...common, ...strides, BM, BN, BK, ...how, ACC });

@@ -117,3 +117,17 @@ it("computes prompts apart with bytes, whoever else runs", async () => {
     rmSync(dir, { recursive: true });
   }
 });
+
+it("gives an answer the same bits beside shorter and longer ones", async () => {
+  const asked = request("ab", 40, { logprobs: 3 });
+  const alone = await collect(asked);
+  const other = engine.generate(request("the quick brown fox jumps over the lazy dog. ".repeat(3), 100));
+  await other.next();
+  const [beside] = await Promise.all([
+    collect(asked),
+    (async () => {
+      for await (const _ of other);
+    })(),
+  ]);
+  expect(beside).toEqual(alone);
+});

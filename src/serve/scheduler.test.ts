@@ -95,6 +95,16 @@ describe("scheduler", () => {
     expect(scheduler.pool.free).toBe(6);
   });
 
+  it("runs a sequence once in a step in which it gave way and came in again", () => {
+    const scheduler = new Scheduler(new PagePool(16, PAGE), { maxSequences: 3, chunk: 8 });
+    const prompts = [[4, 2], [27, 0], [21, 0], [24, 2], [12, 0], [1, 0]] as const; // biome-ignore format: a list
+    const list = prompts.map(([n, from]) => new Sequence(text(n, from)));
+    for (const s of list) scheduler.add(s);
+    const steps = run(scheduler, list, [1, 7, 9, 3, 2, 1]);
+    for (const step of steps) expect(new Set(step.map(([i]) => i)).size).toBe(step.length);
+    expect(scheduler.preempted).toBeGreaterThan(0);
+  });
+
   it("ends every load that fits, and gives back every page", () => {
     const request = fc.record({ prompt: fc.integer({ min: 1, max: 30 }), from: fc.integer({ min: 0, max: 3 }), make: fc.integer({ min: 1, max: 12 }) }); // biome-ignore format: a line
     fc.assert(

@@ -32,6 +32,9 @@ export interface Work {
   readonly count: number;
 }
 
+/** A step being put together: tokens by sequence. */
+type Plan = Map<Sequence, number>;
+
 export interface SchedulerOptions {
   /** Most sequences that run at once. */
   readonly maxSequences: number;
@@ -67,9 +70,10 @@ export class Scheduler {
   /** The next step. Empty only when there is nothing to do. */
   plan(): Work[] {
     const { maxSequences } = this.options;
-    const work: Work[] = [];
+    // Whoever gives way loses its place here, too: it may come in again, from its begin, in the same step.
+    const work: Plan = new Map();
     for (const s of [...this.running])
-      if (s.isAnswering && this.running.includes(s) && this.#room(s, 1)) work.push({ sequence: s, count: 1 });
+      if (s.isAnswering && this.running.includes(s) && this.#room(s, 1, work)) work.set(s, 1);
     // One chunk's worth of prompts a step: answers never wait for more than that.
     let budget = this.options.chunk;
     for (const s of [...this.running]) {
@@ -94,7 +98,7 @@ export class Scheduler {
       this.running.push(s);
       budget -= taken;
     }
-    return work.filter((w) => this.running.includes(w.sequence));
+    return Array.from(work, ([sequence, count]) => ({ sequence, count }));
   }
 
   /** A step has run: its tokens stand in the pages. */
@@ -121,10 +125,10 @@ export class Scheduler {
   }
 
   /** A whole chunk of a prompt if the budget and the memory have room for it. */
-  #prompt(s: Sequence, budget: number, work: Work[]): number {
+  #prompt(s: Sequence, budget: number, work: Plan): number {
     const count = this.#chunk(s);
-    if (count > budget || !this.#room(s, count)) return 0;
-    work.push({ sequence: s, count });
+    if (count > budget || !this.#room(s, count, work)) return 0;
+    work.set(s, count);
     return count;
   }
 
@@ -137,12 +141,13 @@ export class Scheduler {
   }
 
   /** Takes the pages that `count` more tokens need; who came last gives way. False when that is the sequence itself. */
-  #room(s: Sequence, count: number): boolean {
+  #room(s: Sequence, count: number, work: Plan): boolean {
     while (!this.#fits(s, count)) {
       const last = this.running.at(-1);
       if (!last || !this.running.includes(s)) return false;
       this.running.pop();
       this.#letGo(last);
+      work.delete(last);
       this.waiting.unshift(last);
       this.preempted++;
       if (last === s) return false;

@@ -150,7 +150,9 @@ export function launchForward(
   const most = blocksOf(o.chip, "attention", c);
   const part = c.part || SPLIT_KEYS;
   const rowsAtOnce = rowsFor(rows, most.BM, onMatrixUnits(c));
-  const { BM, BN } = fitting({ BM: rowsAtOnce, BN: Math.min(part, keysFor(c.keys, most.BN)) }, c);
+  // In pages stand sequences that share a step by chance: how a sum is cut must not follow from the longest of them.
+  const keys = c.pages ? most.BN : keysFor(c.keys, most.BN);
+  const { BM, BN } = fitting({ BM: rowsAtOnce, BN: Math.min(part, keys) }, c);
   const parts = rows <= SPLIT_ROWS ? Math.max(1, Math.ceil(c.keys / part)) : 1;
   const grid = [Math.ceil(rows / BM), c.batch * c.keyHeads, parts];
   const a = scoreArgs(c);
