@@ -6,7 +6,7 @@
 
 import { dotAccumulator } from "../compiler/ir/ops/reduce.js";
 import { constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
-import { kernel } from "../runtime/index.js";
+import { type Chip, kernel } from "../runtime/index.js";
 import { isFloatDType, type Tensor } from "../tensor/index.js";
 
 /**
@@ -95,7 +95,10 @@ export interface Strided {
 }
 
 /** The most rows that share one pass over the matrix. */
-export const FEW_ROWS = 32;
+const FEW_ROWS = 32;
+/** The most rows of a product of which each has the same bits whatever the others are, and how many; undefined where that says nothing. */
+export const rowsAlike = (chip: Chip): number | undefined =>
+  chip.capabilities.streamsSums ? FEW_ROWS : undefined;
 /** Matrices smaller than this stay in the nearest cache: packing them costs nothing to speak of. */
 const LEAST_ELEMENTS = 4096;
 /** Summed elements in one turn, and the columns of one program, where the matrix is contiguous along k. */

@@ -108,7 +108,10 @@ await onEachChip((name) => {
     }
   });
 
-  for (const [dtype, K] of [["f32", 1100], ["bf16", 2048], ["bf16", 1100]] as const) // biome-ignore format: a table
+  for (const [
+    dtype,
+    K,
+  ] of [["f32", 1100], ["bf16", 2048], ["bf16", 1100], ["f32", 64], ["bf16", 64], ["bf16", 256], ["f16", 512]] as const) // biome-ignore format: a table
     it(`a row's result does not depend on the other rows, ${K} of ${dtype}`, async () => {
       const N = 72;
       const x = noise(32 * K, 6);
@@ -119,7 +122,7 @@ await onEachChip((name) => {
         const w = tensor(noise(N * K, 7), { shape, dtype });
         const weight = shape[0] === N ? w : w.t();
         const alone = await linear(tensor(x.slice(0, K), { shape: [1, K] }), weight).data();
-        for (const M of [2, 7, 32]) {
+        for (const M of [2, 3, 7, 32]) {
           const all = (await linear(
             tensor(x.slice(0, M * K), { shape: [M, K] }),
             weight,

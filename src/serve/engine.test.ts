@@ -118,16 +118,17 @@ it("computes prompts apart with bytes, whoever else runs", async () => {
   }
 });
 
-it("gives an answer the same bits beside shorter and longer ones", async () => {
+it("gives an answer the same bits whoever runs beside it", async () => {
   const asked = request("ab", 40, { logprobs: 3 });
+  const long = request("the quick brown fox jumps over the lazy dog. ".repeat(3), 60);
   const alone = await collect(asked);
-  const other = engine.generate(request("the quick brown fox jumps over the lazy dog. ".repeat(3), 100));
-  await other.next();
-  const [beside] = await Promise.all([
-    collect(asked),
-    (async () => {
-      for await (const _ of other);
-    })(),
-  ]);
-  expect(beside).toEqual(alone);
+  // Their prompts come together; then more come while it is in the middle of its answer.
+  const events: GenerateEvent[] = [];
+  const others = [collect(long), collect(request("c", 100)), collect(long)];
+  for await (const e of engine.generate(asked)) {
+    events.push(e);
+    if (events.length === 5) others.push(...Array.from({ length: 6 }, () => collect(long)));
+  }
+  await Promise.all(others);
+  expect(events).toEqual(alone);
 });

@@ -12,6 +12,7 @@ import { take } from "../models/take.js";
 import { tokenBytes } from "../models/token-bytes.js";
 import { TokenizerError } from "../models/tokenizer.js";
 import { type ActivationDType, withActivationDType } from "../nn/index.js";
+import { rowsAlike } from "../ops/matvec-kernel.js";
 import { autoload, loadChip, loadedChip, memoryStats, scope } from "../runtime/index.js";
 import { noGrad, type Tensor, tensor } from "../tensor/index.js";
 import {
@@ -170,23 +171,36 @@ export class LocalEngine implements Engine {
   }
 
   async #step(): Promise<void> {
-    const work = this.#scheduler.plan();
-    if (this.#promptActivations === "keep") return this.#run(work, "keep");
-    // Prompts apart from answers: how a token is computed must not depend on who else runs.
-    const isShort = (w: Work): boolean => this.#scheduler.span(w) <= SHORT;
-    const answers = work.filter((w) => w.sequence.isAnswering);
-    const [short, long] = [true, false].map((is) =>
-      work.filter((w) => !w.sequence.isAnswering && isShort(w) === is),
-    ) as [Work[], Work[]];
-    for (const [group, activations] of [
-      [answers, "keep"],
-      [short, "keep"],
-      [long, this.#promptActivations],
-    ] as const) {
+    for (const [group, activations] of this.#groups(this.#scheduler.plan())) {
       // Who left meanwhile has no pages any more.
       const still = group.filter((w) => this.#answers.has(w.sequence));
       if (still.length > 0) await this.#run(still, activations);
     }
+  }
+
+  /**
+   * What of a step runs together: how a token is computed must not depend on who else runs. Where the rows of small products have the
+   * same bits whatever their number, so have the results: answers go in such numbers, and each prompt by itself, which costs a chip
+   * that is no GPU nothing. Elsewhere that holds but for rounding.
+   */
+  #groups(work: readonly Work[]): [Work[], ActivationDType][] {
+    const rows = rowsAlike(loadedChip(this.info.chip));
+    const [answers, prompts] = [true, false].map((is) =>
+      work.filter((w) => w.sequence.isAnswering === is),
+    ) as [Work[], Work[]];
+    const forPrompt = (w: Work): ActivationDType =>
+      this.#scheduler.span(w) <= SHORT ? "keep" : this.#promptActivations;
+    if (rows !== undefined) {
+      const some = Array.from({ length: Math.ceil(answers.length / rows) }, (_, i) =>
+        answers.slice(i * rows, (i + 1) * rows),
+      );
+      return [...some.map((list) => [list, "keep"] as [Work[], ActivationDType]), ...prompts.map((w) => [[w], forPrompt(w)] as [Work[], ActivationDType])]; // biome-ignore format: one list
+    }
+    const together = [...answers, ...prompts.filter((w) => forPrompt(w) === "keep")];
+    return [
+      [together, "keep"],
+      [prompts.filter((w) => forPrompt(w) !== "keep"), this.#promptActivations],
+    ];
   }
 
   async #run(work: readonly Work[], activations: ActivationDType): Promise<void> {
