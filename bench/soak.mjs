@@ -27,7 +27,9 @@ const clients = Number(values.clients);
 /** A request that takes longer is lost: a machine that does other work beside this needs more. */
 const LOST_MS = 1000 * Number(values.patience);
 if (!(minutes > 0) || !(clients > 0) || !(LOST_MS > 0)) {
-  console.error("usage: npm run soak -- --minutes 60 [--chip NAME] [--clients 20] [--seed 1] [--patience 60]");
+  console.error(
+    "usage: npm run soak -- --minutes 60 [--chip NAME] [--clients 20] [--seed 1] [--patience 60]",
+  );
   process.exit(2);
 }
 /** What the process may grow by after warming up: garbage that is not collected yet. */
