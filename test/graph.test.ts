@@ -10,6 +10,7 @@ import {
   memoryStats,
   scope,
   softmax,
+  type Tensor,
   tensor,
 } from "../src/index.js";
 import { testedChips } from "./chips.js";
@@ -54,6 +55,22 @@ for (const { name, title, missing } of testedChips)
       graph.dispose();
       expect([...(await graph.result.data())]).toEqual([1, 3, 6, 13]);
       expect(() => graph.replay()).toThrow(/disposed/);
+    });
+
+    it("takes the memory of the graphs before it", async () => {
+      const chip = await open();
+      const x = tensor(new Float32Array(5000), { ...on, shape: [5000] });
+      const step = (): Tensor => x.add(1).mul(2).sum();
+      scope(step).dispose();
+      const once = (): number => {
+        const graph = capture(step, { chip });
+        graph.replay();
+        graph.dispose();
+        graph.result.dispose();
+        return memoryStats(chip).reserved;
+      };
+      const first = once();
+      expect([once(), once(), once()]).toEqual([first, first, first]);
     });
 
     it("does nothing while it records, and accumulates when it is replayed", async () => {

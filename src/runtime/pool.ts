@@ -56,10 +56,13 @@ export class Pool {
       );
     const exact = this.chip.capabilities.exactBuffers === true;
     const size = exact ? bytes : Math.min(sizeClass(bytes), limit);
-    let buffer = (this.capturing ?? this.free).get(size)?.pop();
+    let buffer = this.capturing?.get(size)?.pop();
     if (!buffer) {
-      buffer = this.fromDriver(size);
-      this.reserved += size;
+      buffer = this.free.get(size)?.pop();
+      if (!buffer) {
+        buffer = this.fromDriver(size);
+        this.reserved += size;
+      }
       if (this.capturing) this.owners!.set(buffer, this.capturing);
     }
     this.allocated += size;
@@ -105,8 +108,9 @@ export class Pool {
   }
 
   /**
-   * Serves all requests from memory of its own until the arena is sealed: a captured graph replays on the same
-   * addresses, so nobody else may get them. Throws when another capture is open.
+   * Serves all requests from memory of its own, to which nobody else comes back, until the arena is sealed: a captured graph replays
+   * on the same addresses. What lies free becomes its own before the driver is asked, so that one graph after another needs the
+   * memory of one. Throws when another capture is open.
    */
   openArena(): Arena {
     if (this.capturing) throw new Error(`the chip ${this.chip.name} is already capturing a graph`);
