@@ -135,6 +135,29 @@ describe("fetching ahead", () => {
     expect(fetches(forms["wasm"]!)).toBe(2);
     expect(fetches(forms["avx2"]!)).toBe(2);
   });
+
+  it("fetches the rows of a large tile before they are copied into the frame", () => {
+    const product = kernel(
+      { x: ptr, w: ptr, y: ptr, K: constexpr, N: constexpr },
+      ({ x, w, y, K, N }, tl) => {
+        const [r, c] = [tl.col(tl.arange(0, 8)), tl.row(tl.arange(0, N))];
+        const left = tl.load(x + r * K + tl.row(tl.arange(0, K)));
+        const right = tl.load(w + tl.col(tl.arange(0, K)) * N + c);
+        tl.store(y + r * N + c, tl.dot(left, right));
+      },
+    );
+    const fetched = (K: number, N: number): number => {
+      const args = [
+        ["f32", data(8 * K)],
+        ["f32", data(K * N)],
+        ["f32", data(8 * N)],
+      ] as const;
+      return fetches(expectSame(lowered(product, { K, N }), args).forms["avx512"]!);
+    };
+    expect(fetched(128, 256)).toBeGreaterThan(0);
+    // The first cache holds all of it.
+    expect(fetched(64, 64)).toBe(0);
+  });
 });
 
 describe("scans of vectors", () => {

@@ -145,3 +145,44 @@ export function fetchBehind(
   const mem = nest.code.unit.bufferOf(buffer);
   nest.e.out.push({ s: "prefetch", mem, kind: memKind(dtypeOf(buffer)), at });
 }
+
+/** How many rows ahead of the one that is being copied its tile is fetched, and the rows and tiles that want it. */
+const ROWS_AHEAD = 8;
+const [LEAST_ROW, MOST_ROW] = [256, 4096];
+
+/**
+ * The load of a tile that a nest does nothing with but to bring it into the frame, row by row: each is another place in memory, and
+ * ends before the processor's own prefetching has begun to follow it.
+ */
+export function copiedRows(nest: Nest): { readonly op: Op; readonly map: AxisMap } | undefined {
+  const { e, sinks, axis, outer, space, jam } = nest;
+  const [sink] = sinks;
+  if (!e.prefetches || sinks.length !== 1 || !sink?.writes || outer.length !== 1 || jam.count > 1)
+    return undefined;
+  const { value, map } = sink.reads[0]!;
+  const op = defOf(value);
+  if (op?.opcode !== "load" || nest.cellOf(value)) return undefined;
+  const offset = op.operands[1]!;
+  const row = space[axis]! * (DTYPES[dtypeOf(op.operands[0]!)].bits / 8);
+  if (row < LEAST_ROW || row > MOST_ROW || row * space[outer[0]!]! <= MOST_BYTES) return undefined;
+  const moves = nest.affine.axes(offset, map) & (1 << outer[0]!);
+  return moves && nest.affine.stride(offset, map, axis) === 1 ? { op, map } : undefined;
+}
+
+/** Fetches what stands some rows behind the vector at the context's index, if that starts a line. */
+export function fetchRow(
+  nest: Nest,
+  load: { readonly op: Op; readonly map: AxisMap },
+  iv: Operand,
+  unrolled: number,
+): void {
+  const [buffer, offset] = load.op.operands as [Value, Value];
+  const bytes = DTYPES[dtypeOf(buffer)].bits / 8;
+  if ((unrolled * nest.lanes * bytes) % CACHE_LINE !== 0) return;
+  const { e } = nest;
+  const levels = nest.levels.map((l, i) =>
+    i === 1 ? nest.context(e.op("add", "i32", 1, [l.iv, ROWS_AHEAD])) : l,
+  );
+  const at = nest.addressOf(offset, load.map, levels, nest.context(iv));
+  e.out.push({ s: "prefetch", mem: nest.code.unit.bufferOf(buffer), kind: memKind(dtypeOf(buffer)), at });
+}

@@ -5,9 +5,11 @@ import { DTYPES, type Op, type Value } from "../../ir/index.js";
 import { Affine, type Growth } from "./affine.js";
 import {
   comingLoads,
+  copiedRows,
   earlyLoads,
   fetchAhead,
   fetchBehind,
+  fetchRow,
   perLine,
   type Streamed,
   startsLine,
@@ -239,6 +241,7 @@ export class Nest {
     const terms = prefixTerms(this);
     // What is fetched line by line is summed so, too; a mask may cut a line.
     const early = terms.all.length === 0 ? earlyLoads(this) : [];
+    const rows = copiedRows(this);
     const vectors = Math.min(unroll * perLine(early, lanes), size / lanes);
     const block = lanes * vectors;
     const turn = (known: ReadonlySet<string>, limits?: ReadonlyMap<string, Operand>) => (iv: Operand) => {
@@ -248,6 +251,7 @@ export class Nest {
         contexts.push(u === 0 ? ctx : { ...ctx, first: { ctx: contexts[0]!, plus: u * lanes } });
         if (!limits) this.fetchNext(contexts[u]!.iv, u);
         for (const load of early) fetchBehind(this, load, contexts[u]!, u);
+        if (rows && !limits) fetchRow(this, rows, contexts[u]!.iv, u);
       }
       emitRoots(this.sinks, this.jam, contexts, Math.min(unroll, contexts.length));
     };
