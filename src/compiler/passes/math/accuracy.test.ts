@@ -185,6 +185,40 @@ describe.each(UNARY)("%s", (opcode, lo, hi, exact, bound32, bound64, inRange = a
   });
 });
 
+describe("exp2Approx of a tile less its maximum", () => {
+  const text = (taken: string) => `func @f(%out: buffer<f32>, %x: buffer<f32>) {
+    %at: i32[1024] = arange {start: 0, end: 1024}()
+    %v: f32[1024] = load(%x, %at)
+    %top: f32 = reduce {kind: "max", axis: 0, nan: "ignore"}(%v)
+    %tops: f32[1024] = splat {shape: [1024]}(%top)
+    %d: f32[1024] = sub(%v, ${taken})
+    %y: f32[1024] = exp2Approx(%d)
+    store(%out, %at, %y)
+  }`;
+  const opcodes = (func: Func) => func.body.ops.map((op) => op.opcode);
+  it("is within 2 ULP without a bound above", () => {
+    const func = parse(text("%tops"));
+    expandMath(func);
+    verify(func);
+    expect(opcodes(func)).not.toContain("min");
+    // The maximum of every part is 0, which is taken off exactly.
+    const xs = points("f32", -155, 0).filter((x) => !(x > 0));
+    for (let i = 0; i < xs.length; i += LANES) xs[i] = 0;
+    for (const fused of [false, true]) {
+      const padded = xs.slice(0, xs.length - (xs.length % LANES));
+      run(func, [padded], fused).forEach((got, i) => {
+        if (padded[i]! < -126) expect(got).toBeLessThanOrEqual(2 ** -126);
+        else expect(ulps("f32", got, 2 ** padded[i]!), `${padded[i]} gives ${got}`).toBeLessThanOrEqual(2);
+      });
+    }
+  });
+  it("keeps the bound where the maximum is another tile's", () => {
+    const func = parse(text("%v"));
+    expandMath(func);
+    expect(opcodes(func)).toContain("min");
+  });
+});
+
 describe("signed zeros", () => {
   it.each(["expm1", "log1p", "sin", "tan", "tanh", "erf"])("%s keeps them", (opcode) => {
     for (const dtype of ["f32", "f64"] as const) {

@@ -4,6 +4,7 @@ import type { Builder } from "../../ir/builder.js";
 import type { Value } from "../../ir/ir.js";
 import { COEFFICIENTS } from "./coefficients.js";
 import { Kit } from "./kit.js";
+import { neverPositive } from "./never-positive.js";
 
 /** ln 2 in two parts; the first is short, so that its product with an exponent is exact. */
 export const LN2 = {
@@ -59,10 +60,14 @@ export function exp2Approx(b: Builder, x: Value): Value {
   const k = new Kit(b, x);
   if (k.wide) return exp2(b, x);
   const { magic, bias, mantissa } = k.format;
-  const inside = k.clamp(x, -bias, bias + 1);
+  const small = neverPositive(x);
+  const inside = small ? k.atLeast(x, -bias) : k.clamp(x, -bias, bias + 1);
   const t = k.add(inside, magic + bias);
   const r = k.sub(inside, k.sub(t, magic + bias));
-  return k.mul(k.poly(r, [1, ...COEFFICIENTS.f32.EXP2_NEAR]), k.fromBits(k.shl(k.bits(t), mantissa)));
+  const power = k.fromBits(k.shl(k.bits(t), mantissa));
+  // Where the power may be infinite it must not meet a 0; where it is not, this takes no constant 1, and adds to sums in one step.
+  if (small) return k.fma(k.mul(r, k.poly(r, COEFFICIENTS.f32.EXP2_NEAR)), power, power);
+  return k.mul(k.poly(r, [1, ...COEFFICIENTS.f32.EXP2_NEAR]), power);
 }
 
 /** e^x - 1, at most 3 ULP, also near 0. */

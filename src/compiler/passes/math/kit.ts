@@ -98,6 +98,7 @@ export class Kit {
     return this.op("max", [this.op("min", [x, high], nan), low], nan);
   }
   atMost = (x: Value, high: number): Value => this.op("min", [x, high], { nan: "propagate" });
+  atLeast = (x: Value, low: number): Value => this.op("max", [x, low], { nan: "propagate" });
 
   bits = (x: Value): Value => this.b.value("bitcast", [x], { dtype: this.format.int });
   fromBits = (x: Value): Value => this.b.value("bitcast", [x], { dtype: this.format.float });
