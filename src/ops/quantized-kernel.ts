@@ -26,10 +26,33 @@ export const rowsByIntegers = kernel(
   {
     x: ptr, sx: dim, q: ptr, s: ptr, z: ptr, y: ptr, M: i32, N: i32, K: dim, half: dim, groups: i32,
     BM: constexpr, BN: constexpr, GB: constexpr, GS: constexpr, GROUP: constexpr, BITS: constexpr,
-    WHOLE: constexpr.bool, SHARED: constexpr.bool, ZEROS: constexpr.bool, elements,
+    WHOLE: constexpr.bool, SHARED: constexpr.bool, ZEROS: constexpr.bool, EARLY: constexpr.bool, elements,
   },
   (
-    { x, sx, q, s, z, y, M, N, K, half, groups, BM, BN, GB, GS, GROUP, BITS, WHOLE, SHARED, ZEROS, elements },
+    {
+      x,
+      sx,
+      q,
+      s,
+      z,
+      y,
+      M,
+      N,
+      K,
+      half,
+      groups,
+      BM,
+      BN,
+      GB,
+      GS,
+      GROUP,
+      BITS,
+      WHOLE,
+      SHARED,
+      ZEROS,
+      EARLY,
+      elements,
+    },
     tl,
   ) => {
     const ms = tl.programId(1) * BM + tl.arange(0, BM);
@@ -48,9 +71,10 @@ export const rowsByIntegers = kernel(
         const run = tl.floorDiv(h * half + k, GS) + tl.arange(0, GB);
         const group = GROUP === 0 ? tl.zeros([GB], "i32") : GROUP === GS ? run : tl.floorDiv(run, GROUP / GS);
         const gs = tl.expandDims(tl.col(group), 0);
-        const scale = tl.cast(tl.load(s + groupRows + gs, WHOLE || gs < groups, 0), "f32");
+        const scale = tl.cast(tl.load(s + groupRows + gs, WHOLE || gs < groups, 0, { early: EARLY }), "f32");
         let w = elements(raw, h, BITS);
-        if (ZEROS) w = w - tl.cast(tl.load(z + groupRows + gs, WHOLE || gs < groups, 0), "f32");
+        if (ZEROS)
+          w = w - tl.cast(tl.load(z + groupRows + gs, WHOLE || gs < groups, 0, { early: EARLY }), "f32");
         w = w * scale;
         if (SHARED) {
           const flat = tl.expandDims(tl.row(k + tl.arange(0, GB * GS)), 0);

@@ -26,7 +26,7 @@ import { rowMajor } from "./rows.js";
 
 const BLOCK = 1024;
 const [LEAST_GROUP, MOST_GROUP] = [16, 1024];
-/** Rows and columns of one program of the product (half as many columns for a row or two of bytes), and summed elements of one turn. */
+/** Rows and columns of one program of the product (half as many columns for a row or two), and summed elements of one turn. */
 const ROWS = 32;
 const COLUMNS = 8;
 const SUMMED = 1024;
@@ -263,7 +263,7 @@ export const quantizedLinear: Operator<QuantizedLinear> = operator({
     // Threads that share a sum keep the one tile.
     const SHARED = BM >= SHARED_ROWS || !streamsSums;
     // What is fetched ahead, the columns of the next program, stays in the nearest cache until it is needed.
-    const BN = SHARED || l.bits === 4 ? COLUMNS : COLUMNS / 2;
+    const BN = SHARED ? COLUMNS : COLUMNS / 2;
     rowsByIntegers.launch([Math.ceil(l.N / BN), Math.ceil(M / BM)], {
       x: rowMajor(input),
       sx: K,
@@ -285,6 +285,7 @@ export const quantizedLinear: Operator<QuantizedLinear> = operator({
       WHOLE: l.half % block === 0 && K * l.bits === l.half * 8,
       SHARED,
       ZEROS: zeros !== null,
+      EARLY: !SHARED,
     });
     return bias ? (callOperator("add.Tensor", y, bias) as Tensor) : y;
   },

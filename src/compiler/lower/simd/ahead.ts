@@ -6,8 +6,8 @@
 
 import { DTYPES, type Op, type Value } from "../../ir/index.js";
 import { visitTree } from "./axis.js";
-import { isReg } from "./emit.js";
-import type { Operand } from "./form.js";
+import { type Emitter, isReg } from "./emit.js";
+import type { Mem, MemKind, Operand } from "./form.js";
 import { dtypeOf, memKind } from "./kinds.js";
 import type { BlockCode } from "./lower.js";
 import type { AxisMap } from "./maps.js";
@@ -139,11 +139,25 @@ export function fetchBehind(
   const bytes = DTYPES[dtypeOf(buffer)].bits / 8;
   if (!nest.e.prefetches || (unrolled * nest.lanes * bytes) % CACHE_LINE !== 0) return;
   const here = nest.addressOf(offset, load.map, nest.levels, ctx);
+  const mem = nest.code.unit.bufferOf(buffer);
+  fetchLater(nest.e, { mem, kind: memKind(dtypeOf(buffer)) }, here, bytes);
+}
+
+/** Fetches what stands so far behind an early load's element of so many bytes. */
+export function fetchLater(
+  e: Emitter,
+  from: { readonly mem: Mem; readonly kind: MemKind },
+  here: Operand,
+  bytes: number,
+): void {
+  if (!e.prefetches) return;
   const far = EARLY_BYTES / bytes;
   const kind = isReg(here) ? here.type.kind : "i32";
-  const at = nest.e.op("add", kind, 1, [here, kind === "i64" ? BigInt(far) : far]);
-  const mem = nest.code.unit.bufferOf(buffer);
-  nest.e.out.push({ s: "prefetch", mem, kind: memKind(dtypeOf(buffer)), at });
+  e.out.push({
+    s: "prefetch",
+    ...from,
+    at: e.op("add", kind, 1, [here, kind === "i64" ? BigInt(far) : far]),
+  });
 }
 
 /** How many rows ahead of the one that is being copied its tile is fetched, and the rows and tiles that want it. */

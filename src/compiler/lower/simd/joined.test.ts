@@ -46,6 +46,19 @@ const others = kernel(
   },
 );
 
+/** `y[n] = sum over k of x[k] * w[n, k] * s[n, k / GS]`, whose scales are early. */
+const scaled = kernel(
+  { x: ptr, w: ptr, s: ptr, y: ptr, BN: constexpr, GB: constexpr, GS: constexpr },
+  ({ x, w, s, y, BN, GB, GS }, tl) => {
+    const n = tl.col(tl.arange(0, BN));
+    const at = tl.expandDims(tl.col(tl.arange(0, GB)) * GS + tl.row(tl.arange(0, GS)), 0);
+    const each = tl.expandDims(n * GB + tl.row(tl.arange(0, GB)), 2);
+    const scale = tl.load(s + each, true, 0, { early: true });
+    const weight = tl.load(w + tl.expandDims(n, 2) * (GB * GS) + at) * scale;
+    tl.store(y + tl.arange(0, BN), tl.sum(tl.reshape(weight * tl.load(x + at), [BN, GB * GS]), 1));
+  },
+);
+
 const numbers = (n: number, seed: number): number[] =>
   Array.from({ length: n }, (_, i) => (((i + seed) * 7) % 13) - 6);
 
@@ -88,6 +101,29 @@ describe("joined sums", () => {
         expect(operations(forms["avx512"]!, "lookup")).toBeGreaterThanOrEqual(Math.min(BN, 8));
         expect(operations(forms["avx2"]!, "lookup")).toBe(0);
       });
+
+  it("writes short runs out, and fetches what is early beside them", () => {
+    const [BN, GB] = [4, 4];
+    // Vectors of 16 lanes: 4 turns, 8, and 16, which stay a loop.
+    for (const GS of [64, 128, 256]) {
+      const { forms } = expectSame(lowered(scaled, { BN, GB, GS }), [
+        ["f32", numbers(GB * GS, 3)],
+        ["f32", numbers(BN * GB * GS, 5)],
+        ["f32", numbers(BN * GB, 1)],
+        ["f32", numbers(BN, 0)],
+      ]);
+      const form = forms["avx512"]!;
+      const short = GS <= 128;
+      const loop = all(form).find((s) => s.s === "for" && s.body.some((t) => t.s === "op" && t.op === "fma"));
+      expect(loop?.s === "for" && (Number(loop.hi) - Number(loop.lo)) / Number(loop.step)).toBe(
+        short ? GB : GS / 16,
+      );
+      expect(operations(form, "fma")).toBe(short ? (BN * GS) / 16 : BN);
+      expect(all(form).filter((s) => s.s === "prefetch" && s.kind === "f32").length).toBeGreaterThanOrEqual(
+        short ? BN : 0,
+      );
+    }
+  });
 
   it("of other kinds, and of several products", () => {
     const [N, A, B] = [4, 4, 32];

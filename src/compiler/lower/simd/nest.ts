@@ -9,6 +9,7 @@ import {
   earlyLoads,
   fetchAhead,
   fetchBehind,
+  fetchLater,
   fetchRow,
   perLine,
   type Streamed,
@@ -53,6 +54,10 @@ const NARROW = 16;
 /** Elements moved in one turn where scalars are moved. */
 const MOVES = 8;
 const CACHE_LINE = 64;
+/** Turns of an inner loop, and of all jammed turns together, up to which it is written out inside of another loop of the same sum. */
+const [SHORT_TURNS, SHORT_VECTORS] = [8, 64];
+/** Lines of one run up to which fetching them needs no loop. */
+const FEW_LINES = 4;
 const NONE: ReadonlySet<string> = new Set();
 
 export class Nest {
@@ -73,6 +78,8 @@ export class Nest {
   lanes = 1;
   private masks: ReadonlyMap<string, readonly string[]> = new Map();
   private readonly spares = new Map<RegKind, Cell>();
+  /** The inner loop is written out, so that what stands around it is addressed like its own loads. */
+  private writtenOut = false;
 
   constructor(
     readonly code: BlockCode,
@@ -221,12 +228,14 @@ export class Nest {
       const kind = memKind(dtypeOf(buffer));
       const mem = this.code.unit.bufferOf(buffer);
       const line = CACHE_LINE / (DTYPES[dtypeOf(buffer)].bits / 8);
-      e.loop(0, part, line, (i) => {
+      const one = (i: Operand): void => {
         const ctx = this.context(e.op("add", "i32", 1, [from, i]));
         jam.eachAhead(outermost, () => {
           e.out.push({ s: "prefetch", mem, kind, at: this.offset(offset, map, ctx) });
         });
-      });
+      };
+      if (part <= FEW_LINES * line) for (let i = 0; i < part; i += line) one(i);
+      else e.loop(0, part, line, one);
     }
   }
 
@@ -242,7 +251,8 @@ export class Nest {
     // What is fetched line by line is summed so, too; a mask may cut a line.
     const early = terms.all.length === 0 ? earlyLoads(this) : [];
     const rows = copiedRows(this);
-    const vectors = Math.min(unroll * perLine(early, lanes), size / lanes);
+    this.writtenOut = terms.all.length === 0 && this.isShortRun(size);
+    const vectors = this.writtenOut ? size / lanes : Math.min(unroll * perLine(early, lanes), size / lanes);
     const block = lanes * vectors;
     const turn = (known: ReadonlySet<string>, limits?: ReadonlyMap<string, Operand>) => (iv: Operand) => {
       const contexts: Context[] = [];
@@ -276,6 +286,16 @@ export class Nest {
         e.loop(split.main, split.end, restUnroll * lanes, rest);
       }
     }
+  }
+
+  /**
+   * Whether the inner loop is a short run of a longer sum. Written out, the loop around it is the innermost one, and addresses are added
+   * up once for all of its turns.
+   */
+  private isShortRun(size: number): boolean {
+    if (!this.step.alone || this.sums >= this.outer.length) return false;
+    const turns = size / this.lanes;
+    return turns <= SHORT_TURNS && turns * this.jam.count <= SHORT_VECTORS;
   }
 
   /** Copies of the inner loop's body. */
@@ -416,6 +436,8 @@ export class Nest {
       return loadPrefix(this.e, d, mem, place.at, count, o, lanes, spare);
     }
     const m = mask ? this.value(mask, map, ctx, wide) : 1;
+    if (this.writtenOut && !wide && op.attrs["early"] === true && place.kind === "run")
+      fetchLater(this.e, { mem, kind: memKind(d) }, place.at, DTYPES[d].bits / 8);
     return loadMasked(this.e, d, mem, place, m, o, lanes);
   }
 
