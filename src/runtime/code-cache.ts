@@ -31,8 +31,14 @@ export function runScript({ path, url, stamp, program }: ProgramScript): unknown
   const fs = needBuiltin("node:fs", "loading the package");
   const vm = needBuiltin("node:vm", "loading the package");
   const file = codeFile(stamp, program);
-  const known = file ? readCode(file) : undefined;
-  const script = new vm.Script(fs.readFileSync(path, "latin1"), {
+  // One memory for both files, the text copied out of it first: in a virtual machine fresh memory costs more than reading into it.
+  const sizes = [path, ...(file ? [file] : [])].map(
+    (p) => fs.statSync(p, { throwIfNoEntry: false })?.size ?? 0,
+  );
+  const memory = Buffer.allocUnsafeSlow(Math.max(...sizes) + 1);
+  const text = readInto(memory, path).toString("latin1");
+  const known = file && sizes[1] ? readCode(file, memory) : undefined;
+  const script = new vm.Script(text, {
     filename: url,
     importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
     ...(known ? { cachedData: known.code } : {}),
@@ -54,10 +60,24 @@ function codeFile(stamp: string, program: readonly string[]): string | undefined
 const sumOf = (code: Uint8Array): string =>
   needBuiltin("node:zlib", "loading the package").crc32(code).toString(16).padStart(SUM_CHARACTERS, "0");
 
-function readCode(file: string): { code: Buffer; old: boolean } | undefined {
+/** A file's bytes, in memory that has room for one more. @throws where it cannot be read, or has grown */
+function readInto(memory: Buffer, path: string): Buffer {
+  const fs = builtin("node:fs")!;
+  const fd = fs.openSync(path, "r");
+  try {
+    let at = 0;
+    for (let n = 1; n > 0; at += n) n = fs.readSync(fd, memory, at, memory.length - at, null);
+    if (at === memory.length) throw new Error(`${path}: it was written to while it was read`);
+    return memory.subarray(0, at);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function readCode(file: string, memory: Buffer): { code: Buffer; old: boolean } | undefined {
   const fs = builtin("node:fs")!;
   try {
-    const all = fs.readFileSync(file);
+    const all = readInto(memory, file);
     const code = all.subarray(HEAD);
     if (all.toString("latin1", 0, HEAD) !== MAGIC + sumOf(code)) return undefined;
     return { code, old: Date.now() - fs.statSync(file).mtimeMs > DAY_MS };
