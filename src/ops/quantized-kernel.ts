@@ -29,30 +29,8 @@ export const rowsByIntegers = kernel(
     WHOLE: constexpr.bool, SHARED: constexpr.bool, ZEROS: constexpr.bool, EARLY: constexpr.bool, elements,
   },
   (
-    {
-      x,
-      sx,
-      q,
-      s,
-      z,
-      y,
-      M,
-      N,
-      K,
-      half,
-      groups,
-      BM,
-      BN,
-      GB,
-      GS,
-      GROUP,
-      BITS,
-      WHOLE,
-      SHARED,
-      ZEROS,
-      EARLY,
-      elements,
-    },
+    // biome-ignore format: as above
+    { x, sx, q, s, z, y, M, N, K, half, groups, BM, BN, GB, GS, GROUP, BITS, WHOLE, SHARED, ZEROS, EARLY, elements },
     tl,
   ) => {
     const ms = tl.programId(1) * BM + tl.arange(0, BM);
