@@ -29,7 +29,13 @@ describe("parseConfig", () => {
       'c.yaml: unknown key "data.evalute", did you mean "evaluate"?',
     ],
     [{ ...good, steps: "many" }, "c.yaml: steps: "],
-    [{ ...good, model: {} }, "c.yaml: model: give either folder or config"],
+    [{ ...good, model: {} }, "c.yaml: model: give either folder, or preset or config"],
+    [
+      { ...good, model: { folder: "a", preset: "gpt2" } },
+      "c.yaml: model: give either folder, or preset or config",
+    ],
+    [{ ...good, model: { preset: "gpt3" } }, "c.yaml: model.preset: "],
+    [{ ...good, model: { config: "none.json" } }, "c.yaml: model.config: /none.json: there is no such file"],
     [{ ...good, betas: [0.9, 1] }, "c.yaml: betas.1"],
     [{ ...good, evaluate_every: 5 }, "c.yaml: evaluate_every needs data.evaluate"],
     [
@@ -50,6 +56,28 @@ describe("parseConfig", () => {
   ])("refuses %j", (raw, message) => {
     expect(() => parseConfig(raw, "c.yaml", "/")).toThrow(ConfigError);
     expect(() => parseConfig(raw, "c.yaml", "/")).toThrow(message);
+  });
+
+  it("takes a new model's shape by name, from a file, or both", () => {
+    const shape = (model: unknown) => parseConfig({ ...good, model }, "c.yaml", "/").model.config;
+    expect(shape({ preset: "gpt2" })).toMatchObject({ model_type: "gpt2", n_embd: 768 });
+    expect(shape({ preset: "gpt2", config: { n_layer: 2 } })).toMatchObject({ n_embd: 768, n_layer: 2 });
+    const folder = mkdtempSync(join(tmpdir(), "vexil-config-"));
+    try {
+      const file = join(folder, "config.json");
+      writeFileSync(file, JSON.stringify({ model_type: "llama", hidden_size: 8 }));
+      expect(shape({ config: file })).toEqual({ model_type: "llama", hidden_size: 8 });
+      for (const [text, why] of [
+        ["{", "JSON"],
+        ["[1]", "it holds no JSON object"],
+      ] as const) {
+        writeFileSync(file, text);
+        expect(() => shape({ config: file })).toThrow(ConfigError);
+        expect(() => shape({ config: file })).toThrow(why);
+      }
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it("describes every key", () => {

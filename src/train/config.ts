@@ -6,6 +6,7 @@ import { dirname, resolve } from "node:path";
 import { parseDocument } from "yaml";
 import { z } from "zod";
 import { didYouMean } from "../compiler/nearest.js";
+import { PRESETS } from "../models/presets.js";
 import { RECOMPUTE } from "../models/training.js";
 
 /** A configuration that cannot be used; the message names the file and the key. */
@@ -23,12 +24,19 @@ export const trainSchema = z.strictObject({
   model: z
     .strictObject({
       folder: z.string().optional().describe("a Hugging Face folder or a GGUF file to continue from"),
-      config: z
-        .record(z.string(), z.unknown())
+      preset: z
+        .enum(Object.keys(PRESETS))
         .optional()
-        .describe("the fields of a config.json, to start from random weights"),
+        .describe(`a known shape, to start from random weights: ${Object.keys(PRESETS).join(", ")}`),
+      config: z
+        .union([z.string(), z.record(z.string(), z.unknown())])
+        .optional()
+        .describe("a config.json or its fields, to start from random weights; beside a preset, what differs"),
     })
-    .refine((m) => (m.folder === undefined) !== (m.config === undefined), "give either folder or config"),
+    .refine(
+      (m) => (m.folder === undefined) !== (m.config === undefined && m.preset === undefined),
+      "give either folder, or preset or config",
+    ),
   tokenizer: z
     .strictObject({
       folder: z.string().optional().describe("a folder with tokenizer.json; the model's own if absent"),
@@ -199,8 +207,13 @@ export const trainSchema = z.strictObject({
   chip: z.string().optional().describe("the chip to train on"),
 });
 
-/** A checked configuration; paths are absolute. */
-export type TrainConfig = z.infer<typeof trainSchema>;
+/** A checked configuration; paths are absolute, and a new model's shape is there as the fields of a config.json. */
+export type TrainConfig = Omit<z.infer<typeof trainSchema>, "model"> & {
+  readonly model: {
+    readonly folder?: string | undefined;
+    readonly config?: Record<string, unknown> | undefined;
+  };
+};
 
 /** Every key the schema knows, as `a.b`, with its description and default: for docs and error messages. */
 export function describeKeys(): { key: string; description: string; fallback: string | undefined }[] {
@@ -264,7 +277,7 @@ export function parseConfig(raw: unknown, file: string, folder: string): TrainCo
       : train.map((t) => (typeof t === "string" ? absolute(t)! : { ...t, path: absolute(t.path)! }));
   return {
     ...c,
-    model: { ...c.model, folder: absolute(c.model.folder) },
+    model: { folder: absolute(c.model.folder), config: shapeOf(c.model, file, folder) },
     tokenizer: {
       ...c.tokenizer,
       folder: absolute(c.tokenizer.folder),
@@ -275,16 +288,47 @@ export function parseConfig(raw: unknown, file: string, folder: string): TrainCo
   };
 }
 
+/** The fields of a new model's config.json; undefined for one that is there. */
+function shapeOf(
+  { preset, config }: z.infer<typeof trainSchema>["model"],
+  file: string,
+  folder: string,
+): Record<string, unknown> | undefined {
+  if (preset === undefined && config === undefined) return undefined;
+  const own = typeof config === "string" ? fieldsOf(resolve(folder, config), file) : config;
+  return { ...(preset === undefined ? {} : PRESETS[preset]), ...own };
+}
+
+function fieldsOf(path: string, file: string): Record<string, unknown> {
+  const fails = (why: string): never => {
+    throw new ConfigError(`${file}: model.config: ${path}: ${why}`);
+  };
+  const text = readText(path, fails);
+  let fields: unknown;
+  try {
+    fields = JSON.parse(text);
+  } catch (e) {
+    return fails((e as Error).message);
+  }
+  return fields !== null && typeof fields === "object" && !Array.isArray(fields)
+    ? (fields as Record<string, unknown>)
+    : fails("it holds no JSON object");
+}
+
+function readText(path: string, fails: (why: string) => never): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (e) {
+    const { code, message } = e as NodeJS.ErrnoException;
+    return fails(code === "ENOENT" ? "there is no such file" : message);
+  }
+}
+
 /** Reads a YAML file. @throws ConfigError naming the file, and the line where it is not YAML */
 export function readConfig(path: string): TrainConfig {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (e) {
-    throw new ConfigError(
-      `${path}: ${(e as NodeJS.ErrnoException).code === "ENOENT" ? "there is no such file" : (e as Error).message}`,
-    );
-  }
+  const text = readText(path, (why) => {
+    throw new ConfigError(`${path}: ${why}`);
+  });
   const document = parseDocument(text);
   if (document.errors.length > 0) throw new ConfigError(`${path}: ${document.errors[0]!.message}`);
   return parseConfig(document.toJS(), path, dirname(resolve(path)));
