@@ -19,7 +19,7 @@ class LongFirst extends BaseSequencer {
   }
 }
 
-/** Tests of values alone: they change nothing that others see, and share the modules of a worker, which takes a fourth off their time. */
+/** Tests of values alone: they change nothing that others see, and share the modules of a worker instead of loading them for each file. */
 const TOGETHER = ["src/{ops,compiler,nn}/**/*.test.ts", "test/language/**/*.test.ts"];
 
 export default defineConfig({

@@ -2,8 +2,8 @@
 //
 //   npm run soak -- --minutes 60 [--chip NAME] [--clients 20] [--patience 60]
 //
-// It fails when a request is lost (neither a result nor the right error within a minute, or the seconds of --patience), when a seeded request gives
-// something else than alone, when the process' or the chip's memory grows, or when a slot or a page of the cache stays taken.
+// It fails when a request is lost (neither a result nor the right error within the seconds of --patience), when a seeded request
+// gives something else than alone, when the process' or the chip's memory grows, or when a slot or a page of the cache stays taken.
 
 import { spawn } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-// The shapes that are known by name, against the numbers of parameters that the models' publishers state.
+// The shapes that are known by name, against the numbers of parameters of the weights that were released by these names.
 
 import { expect, it } from "vitest";
 import "../chips/index.js";
@@ -8,7 +8,7 @@ import { PRESETS } from "./presets.js";
 
 await loadChip("interpreter");
 
-const STATED: Record<string, readonly [vocabulary: number, parameters: number]> = {
+const RELEASED: Record<string, readonly [vocabulary: number, parameters: number]> = {
   "gpt2": [50257, 124_439_808],
   "gpt2-medium": [50257, 354_823_168],
   "llama-1b": [128256, 1_235_814_400],
@@ -24,9 +24,12 @@ const parameters = (preset: string, vocabulary: number): number => {
     .reduce((a, b) => a + b, 0);
 };
 
-it.each(Object.entries(STATED))("%s has as many parameters as stated", (preset, [vocabulary, count]) => {
-  expect(parameters(preset, vocabulary)).toBe(count);
-});
+it.each(Object.entries(RELEASED))(
+  "%s has as many parameters as the released weights",
+  (preset, [vocabulary, count]) => {
+    expect(parameters(preset, vocabulary)).toBe(count);
+  },
+);
 
 it.each(["llama-10m", "llama-100m"])("%s has about as many as its name says", (preset) => {
   const [, number] = /-(\d+)m$/.exec(preset)!;

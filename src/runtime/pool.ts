@@ -56,15 +56,9 @@ export class Pool {
       );
     const exact = this.chip.capabilities.exactBuffers === true;
     const size = exact ? bytes : Math.min(sizeClass(bytes), limit);
-    let buffer = this.capturing?.get(size)?.pop();
-    if (!buffer) {
-      buffer = this.free.get(size)?.pop();
-      if (!buffer) {
-        buffer = this.fromDriver(size);
-        this.reserved += size;
-      }
-      if (this.capturing) this.owners!.set(buffer, this.capturing);
-    }
+    const own = this.capturing?.get(size)?.pop();
+    const buffer = own ?? this.free.get(size)?.pop() ?? this.fromDriver(size);
+    if (this.capturing && !own) this.owners!.set(buffer, this.capturing);
     this.allocated += size;
     this.count++;
     if (this.allocated > this.peak) this.peak = this.allocated;
@@ -72,6 +66,12 @@ export class Pool {
   }
 
   private fromDriver(size: number): DeviceBuffer {
+    const buffer = this.allocate(size);
+    this.reserved += size;
+    return buffer;
+  }
+
+  private allocate(size: number): DeviceBuffer {
     try {
       return this.chip.driver.alloc(size);
     } catch (e) {

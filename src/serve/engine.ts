@@ -184,23 +184,23 @@ export class LocalEngine implements Engine {
    * that is no GPU nothing. Elsewhere that holds but for rounding.
    */
   #groups(work: readonly Work[]): [Work[], ActivationDType][] {
-    const rows = rowsAlike(loadedChip(this.info.chip));
-    const [answers, prompts] = [true, false].map((is) =>
-      work.filter((w) => w.sequence.isAnswering === is),
-    ) as [Work[], Work[]];
+    const answers = work.filter((w) => w.sequence.isAnswering);
+    const prompts = work.filter((w) => !w.sequence.isAnswering);
     const forPrompt = (w: Work): ActivationDType =>
       this.#scheduler.span(w) <= SHORT ? "keep" : this.#promptActivations;
-    if (rows !== undefined) {
-      const some = Array.from({ length: Math.ceil(answers.length / rows) }, (_, i) =>
-        answers.slice(i * rows, (i + 1) * rows),
-      );
-      return [...some.map((list) => [list, "keep"] as [Work[], ActivationDType]), ...prompts.map((w) => [[w], forPrompt(w)] as [Work[], ActivationDType])]; // biome-ignore format: one list
+    const rows = rowsAlike(loadedChip(this.info.chip));
+    if (rows === undefined) {
+      const kept = prompts.filter((w) => forPrompt(w) === "keep");
+      const others = prompts.filter((w) => forPrompt(w) !== "keep");
+      return [
+        [[...answers, ...kept], "keep"],
+        [others, this.#promptActivations],
+      ];
     }
-    const together = [...answers, ...prompts.filter((w) => forPrompt(w) === "keep")];
-    return [
-      [together, "keep"],
-      [prompts.filter((w) => forPrompt(w) !== "keep"), this.#promptActivations],
-    ];
+    const groups: [Work[], ActivationDType][] = [];
+    for (let i = 0; i < answers.length; i += rows) groups.push([answers.slice(i, i + rows), "keep"]);
+    for (const w of prompts) groups.push([[w], forPrompt(w)]);
+    return groups;
   }
 
   async #run(work: readonly Work[], activations: ActivationDType): Promise<void> {
