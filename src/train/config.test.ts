@@ -35,6 +35,10 @@ describe("parseConfig", () => {
       "c.yaml: model: give either folder, or preset or config",
     ],
     [{ ...good, model: { preset: "gpt3" } }, "c.yaml: model.preset: "],
+    [
+      { ...good, model: { preset: "gpt2", config: { n_layr: 1 } } },
+      'c.yaml: model.config: gpt2 has no field "n_layr", did you mean "n_layer"?',
+    ],
     [{ ...good, model: { config: "none.json" } }, "c.yaml: model.config: /none.json: there is no such file"],
     [{ ...good, betas: [0.9, 1] }, "c.yaml: betas.1"],
     [{ ...good, evaluate_every: 5 }, "c.yaml: evaluate_every needs data.evaluate"],
@@ -62,6 +66,7 @@ describe("parseConfig", () => {
     const shape = (model: unknown) => parseConfig({ ...good, model }, "c.yaml", "/").model.config;
     expect(shape({ preset: "gpt2" })).toMatchObject({ model_type: "gpt2", n_embd: 768 });
     expect(shape({ preset: "gpt2", config: { n_layer: 2 } })).toMatchObject({ n_embd: 768, n_layer: 2 });
+    expect(shape({ preset: "gpt2", config: { n_inner: 96 } })).toMatchObject({ n_inner: 96 });
     const folder = mkdtempSync(join(tmpdir(), "vexil-config-"));
     try {
       const file = join(folder, "config.json");

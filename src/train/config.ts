@@ -296,7 +296,14 @@ function shapeOf(
 ): Record<string, unknown> | undefined {
   if (preset === undefined && config === undefined) return undefined;
   const own = typeof config === "string" ? fieldsOf(resolve(folder, config), file) : config;
-  return { ...(preset === undefined ? {} : PRESETS[preset]), ...own };
+  if (preset === undefined) return own;
+  const known = PRESETS[preset]!;
+  // A config.json may hold what nobody reads; what changes a preset, and is nearly called as one of its fields, is meant to be that.
+  for (const key of Object.keys(own ?? {})) {
+    const meant = key in known ? "" : didYouMean(key, Object.keys(known));
+    if (meant) throw new ConfigError(`${file}: model.config: ${preset} has no field "${key}"${meant}`);
+  }
+  return { ...known, ...own };
 }
 
 function fieldsOf(path: string, file: string): Record<string, unknown> {
