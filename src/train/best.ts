@@ -2,9 +2,12 @@
 
 /** As it stands in a checkpoint. */
 export interface BestState {
+  /** The evaluation with the lowest loss: the one whose checkpoint stays. */
   readonly step: number;
   readonly loss: number;
-  /** Evaluations since then. */
+  /** The loss that the next ones must be lower than by `min_delta`; checkpoints of old have none, and mean `loss`. */
+  readonly mark?: number;
+  /** Evaluations since one was. */
   readonly waited: number;
 }
 
@@ -13,7 +16,7 @@ export interface BestState {
  *
  * @example
  * const best = new Best({ patience: 3, min_delta: 0.01 });
- * best.see(100, 2.5).better; // true
+ * best.see(100, 2.5); // true
  */
 export class Best {
   #state: BestState | undefined;
@@ -36,12 +39,22 @@ export class Best {
     return (this.#state?.waited ?? 0) >= this.#patience;
   }
 
-  /** Takes the loss of an evaluation; says whether it is the best. A loss that is no number never is. */
+  /** Takes the loss of an evaluation; says whether it is the lowest so far. A loss that is no number never is. */
   see(step: number, loss: number): boolean {
     const before = this.#state;
-    const better = before === undefined ? !Number.isNaN(loss) : loss < before.loss - this.#delta;
-    if (better) this.#state = { step, loss, waited: 0 };
-    else if (before) this.#state = { ...before, waited: before.waited + 1 };
-    return better;
+    if (before === undefined) {
+      if (!Number.isNaN(loss)) this.#state = { step, loss, mark: loss, waited: 0 };
+      return this.#state !== undefined;
+    }
+    const lowest = loss < before.loss;
+    const mark = before.mark ?? before.loss;
+    const better = loss < mark - this.#delta;
+    this.#state = {
+      step: lowest ? step : before.step,
+      loss: lowest ? loss : before.loss,
+      mark: better ? loss : mark,
+      waited: better ? 0 : before.waited + 1,
+    };
+    return lowest;
   }
 }

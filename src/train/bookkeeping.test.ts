@@ -39,17 +39,29 @@ describe("Best", () => {
   it("counts evaluations that are not lower by min_delta", () => {
     const best = new Best({ patience: 2, min_delta: 0.1 });
     expect(best.exhausted).toBe(false);
-    expect([best.see(1, 2), best.see(2, 1.95), best.see(3, 1.5), best.see(4, 1.4), best.exhausted]).toEqual([
+    // A little lower is the lowest, whose checkpoint stays, but no reason to go on.
+    expect([best.see(1, 2), best.see(2, 1.95), best.see(3, 1.5), best.see(4, 1.45), best.exhausted]).toEqual([
       true,
-      false,
       true,
-      false,
+      true,
+      true,
       false,
     ]);
     expect(best.see(5, Number.NaN)).toBe(false);
     expect(best.exhausted).toBe(true);
-    expect(best.state).toEqual({ step: 3, loss: 1.5, waited: 2 });
+    expect(best.state).toEqual({ step: 4, loss: 1.45, mark: 1.5, waited: 2 });
     expect(new Best({ patience: 2, min_delta: 0.1 }, best.state).exhausted).toBe(true);
+  });
+
+  it("counts small steps from where it last stood, not from the step before", () => {
+    const best = new Best({ patience: 3, min_delta: 0.1 }, { step: 1, loss: 2, waited: 0 });
+    expect([best.see(2, 1.95), best.see(3, 1.9), best.exhausted, best.see(4, 1.85)]).toEqual([
+      true,
+      true,
+      false,
+      true,
+    ]);
+    expect(best.state).toEqual({ step: 4, loss: 1.85, mark: 1.85, waited: 0 });
   });
 
   it("never ends a run without patience", () => {
