@@ -16,39 +16,26 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PRESETS } from "../dist/models/presets.js";
 import { normal } from "./harness.mjs";
 
 const root = join(import.meta.dirname, "..");
 const base = process.env.VEXIL_BENCH_MODELS ?? join(tmpdir(), "vexil-bench-models");
 
-export const SHAPE = {
-  hidden_size: 1024,
-  intermediate_size: 3072,
-  num_hidden_layers: 28,
-  num_attention_heads: 16,
-  num_key_value_heads: 8,
-  head_dim: 128,
+const CONFIG = {
+  ...PRESETS["qwen3-0.6b"],
+  architectures: ["Qwen3ForCausalLM"],
   vocab_size: 151936,
   max_position_embeddings: 4096,
-};
-
-const CONFIG = {
-  architectures: ["Qwen3ForCausalLM"],
-  model_type: "qwen3",
-  ...SHAPE,
   attention_bias: false,
-  hidden_act: "silu",
-  rms_norm_eps: 1e-6,
-  rope_theta: 1e6,
-  tie_word_embeddings: true,
   torch_dtype: "bfloat16",
 };
 
 function* tensors() {
-  const { hidden_size: d, intermediate_size: f, head_dim: h } = SHAPE;
-  const [q, kv] = [SHAPE.num_attention_heads * h, SHAPE.num_key_value_heads * h];
-  yield ["model.embed_tokens.weight", [SHAPE.vocab_size, d]];
-  for (let i = 0; i < SHAPE.num_hidden_layers; i++) {
+  const { hidden_size: d, intermediate_size: f, head_dim: h } = CONFIG;
+  const [q, kv] = [CONFIG.num_attention_heads * h, CONFIG.num_key_value_heads * h];
+  yield ["model.embed_tokens.weight", [CONFIG.vocab_size, d]];
+  for (let i = 0; i < CONFIG.num_hidden_layers; i++) {
     const at = `model.layers.${i}`;
     yield [`${at}.input_layernorm.weight`, [d]];
     yield [`${at}.self_attn.q_proj.weight`, [q, d]];

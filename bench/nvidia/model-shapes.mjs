@@ -1,18 +1,11 @@
 // The models that are measured, by the fields of a config.json, and what a token of each cannot do without.
 
-const qwen3 = {
-  model_type: "qwen3",
-  vocab_size: 151936,
-  head_dim: 128,
-  max_position_embeddings: 40960,
-  rms_norm_eps: 1e-6,
-  rope_theta: 1e6,
-};
+import { PRESETS } from "../../dist/models/presets.js";
 
 export const SHAPES = {
-  "Qwen3-8B": { ...qwen3, hidden_size: 4096, intermediate_size: 12288, num_hidden_layers: 36, num_attention_heads: 32, num_key_value_heads: 8 },
-  "Qwen3-0.6B": { ...qwen3, hidden_size: 1024, intermediate_size: 3072, num_hidden_layers: 28, num_attention_heads: 16, num_key_value_heads: 8, tie_word_embeddings: true },
-  "Llama-100M": { model_type: "llama", vocab_size: 32000, hidden_size: 768, intermediate_size: 2048, num_hidden_layers: 12, num_attention_heads: 12, num_key_value_heads: 12, max_position_embeddings: 2048, rms_norm_eps: 1e-6, rope_theta: 1e4, tie_word_embeddings: true },
+  "Qwen3-8B": { ...PRESETS["qwen3-8b"], vocab_size: 151936 },
+  "Qwen3-0.6B": { ...PRESETS["qwen3-0.6b"], vocab_size: 151936 },
+  "Llama-100M": { ...PRESETS["llama-100m"], vocab_size: 32000, max_position_embeddings: 2048, rms_norm_eps: 1e-6, rope_theta: 1e4 },
 }; // biome-ignore format: a line each
 
 const headDim = (c) => c.head_dim ?? c.hidden_size / c.num_attention_heads;

@@ -10,6 +10,7 @@ export * from "./load.js";
 export * from "./lora.js";
 export * from "./open.js";
 export * from "./paged-cache.js";
+export { PRESETS } from "./presets.js";
 export * from "./rope-config.js";
 export * from "./safetensors.js";
 export * from "./tokenizer.js";
