@@ -71,6 +71,18 @@ for (const { name, title, missing } of testedChips)
       }
     });
 
+    it("copies turned planes of more blocks than a band", async () => {
+      // Blocks of 64 in bands of 16 on chips with vectors: the second band has fewer.
+      const [planes, m, n] = [3, 1300, 70];
+      const x = range([planes, m, n]);
+      const got = (await x.permute(0, 2, 1).contiguous().data()) as Float32Array;
+      const want = Float32Array.from({ length: planes * m * n }, (_, k) => {
+        const [plane, column, row] = [Math.floor(k / (m * n)), Math.floor(k / m) % n, k % m];
+        return (plane * m + row) * n + column;
+      });
+      expect(got.findIndex((v, k) => v !== want[k])).toBe(-1);
+    });
+
     it("writes outputs of any strides and leaves the rest alone", async () => {
       const whole = range([6, 8]);
       const part = whole.narrow(1, 2, 3).permute(1, 0);

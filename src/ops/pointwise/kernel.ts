@@ -49,6 +49,8 @@ const SHORT_ROW = 16;
 const TURNED_ROWS = 64;
 const TURNED_BLOCK = 64;
 const TURNED_BLOCK_SMALL = 16;
+/** Blocks that programs of one thread follow one another along before they take the next rows. */
+const TURNED_BAND = 16;
 /** So many programs for each of a chip's threads are more than run at once. */
 const MANY_PROGRAMS = 32;
 /** Larger launches are split, so that element numbers stay below 2^31. */
@@ -301,6 +303,7 @@ export class PointwiseKernel {
   ): void {
     walk.moveBeforeLast(dense);
     const { rank } = walk;
+    const { capabilities } = operands[0]!.storage.chip;
     for (let k = 0; k < operands.length; k++) rowSteps.push(stepOf(walk.strides[k]![rank - 2]!));
     const { kernel, names, args } = this.variant("turned", rank, inputs, outputs, common);
     const block = per >= TURNED_ROWS * TURNED_BLOCK ? TURNED_BLOCK : TURNED_BLOCK_SMALL;
@@ -328,6 +331,7 @@ export class PointwiseKernel {
     }
     args["BLOCK"] = block;
     args["ROWS"] = TURNED_ROWS;
+    args["BAND"] = (capabilities.programThreads ?? 1) > 1 ? 1 : TURNED_BAND;
     kernel.launch([programs], args);
     release(names, args);
   }

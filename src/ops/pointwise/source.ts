@@ -16,7 +16,7 @@ import type { ScalarFunction } from "../../compiler/lang/index.js";
 import type { KernelSource, ParamSpec, Specialization } from "../../compiler/source.js";
 
 /** Part of every content key: raise it when the same variant builds other IR. */
-const VERSION = 4;
+const VERSION = 5;
 
 /**
  * How a launch walks its operands.
@@ -25,7 +25,8 @@ const VERSION = 4;
  *   short innermost dimensions. All strides are arguments.
  * - `rows`: blocks of ROWS x BLOCK elements; only rows are split into coordinates.
  * - `turned`: the same, but the rows of a block are neighbours along the last dimension but one, along which some operand
- *   is dense; the dimensions before it are split into coordinates. Programs follow one another down the rows.
+ *   is dense; the dimensions before it are split into coordinates. Programs follow one another down the rows, in bands of BAND
+ *   blocks, so that the pages of what is read and of what is written are both used up before others come.
  */
 export type Layout = "flat" | "linear" | "rows" | "turned";
 
@@ -110,7 +111,8 @@ export class PointwiseSource implements KernelSource {
     this.name = v.fn.name;
     const names = paramNames(v);
     this.names = names;
-    const blocks = v.layout === "rows" || v.layout === "turned" ? ["BLOCK", "ROWS"] : ["BLOCK"];
+    const blocks =
+      v.layout === "rows" ? ["BLOCK", "ROWS"] : v.layout === "turned" ? ["BLOCK", "ROWS", "BAND"] : ["BLOCK"];
     this.params = [
       ...names.inputs.map((name, i): ParamSpec => {
         const dtype = v.inputs[i]!.scalar;
@@ -154,7 +156,7 @@ export class PointwiseSource implements KernelSource {
       layout === "rows"
         ? at.rows(block, rows)
         : layout === "turned"
-          ? at.turned(block, rows)
+          ? at.turned(block, rows, constants.get("BAND")!)
           : at.line(block);
     this.body(at.b, func, args, offsets, mask, shape);
     verify(func);
@@ -309,24 +311,46 @@ class Place {
     return { offsets, mask: b.value("and", [down(rowInside), across(inside)]), shape };
   }
 
-  /** Programs are numbered by row groups, then by blocks, then by the dimensions before. */
-  turned(block: number, rows: number): Spot {
+  /**
+   * The row group and the block of a program, and the number of its plane of all of them: programs are numbered along the blocks
+   * of a band, then by row groups, then by bands (the last of which may have fewer blocks).
+   */
+  private inBands(band: number): { group: Value; block: Value; plane: Value } {
+    const { b } = this;
+    const id = b.value("programId", [], { axis: 0 });
+    const [groups, blocks] = [this.arg("groups"), this.arg("blocks")];
+    if (band === 1) {
+      const rest = b.value("div", [id, groups]);
+      const group = b.value("rem", [id, groups]);
+      return { group, block: b.value("rem", [rest, blocks]), plane: b.value("div", [rest, blocks]) };
+    }
+    const width = b.constant(band, "i32");
+    const [all, each] = [b.value("mul", [groups, blocks]), b.value("mul", [groups, width])];
+    const inPlane = b.value("rem", [id, all]);
+    const first = b.value("mul", [b.value("div", [inPlane, each]), width]);
+    const inBand = b.value("rem", [inPlane, each]);
+    const own = b.value("min", [b.value("sub", [blocks, first]), width]);
+    return {
+      group: b.value("div", [inBand, own]),
+      block: b.value("add", [first, b.value("rem", [inBand, own])]),
+      plane: b.value("div", [id, all]),
+    };
+  }
+
+  turned(block: number, rows: number, band: number): Spot {
     const { b, variant, names } = this;
     const { rank } = variant;
     const shape = [rows, block];
-    const groups = this.arg("groups");
-    const blocks = this.arg("blocks");
-    const id = b.value("programId", [], { axis: 0 });
-    const rest = b.value("div", [id, groups]);
+    const place = this.inBands(band);
     const line = (group: Value, n: number): Value =>
       this.op("add", b.value("mul", [group, b.constant(n, "i32")]), this.range(n), [n]);
     const down = (v: Value): Value =>
       b.value("broadcast", [b.value("expandDims", [v], { axis: 1 })], { shape });
     const across = (v: Value): Value =>
       b.value("broadcast", [b.value("expandDims", [v], { axis: 0 })], { shape });
-    const row = line(b.value("rem", [id, groups]), rows);
-    const column = line(b.value("rem", [rest, blocks]), block);
-    const before = this.split(b.value("div", [rest, blocks]), rank - 2, (d) => `size${d}`, []);
+    const row = line(place.group, rows);
+    const column = line(place.block, block);
+    const before = this.split(place.plane, rank - 2, (d) => `size${d}`, []);
     const offsets = names.strides.map((strides, k) => {
       const left = strides.slice(rank - 2);
       const term = (v: Value, step: Step, n: number): Value =>

@@ -9,6 +9,8 @@ import { defOf } from "./values.js";
 /** Vector operations of one turn worth writing side by side; longer ones do not care for what a turn costs. */
 const BODY = 40;
 const MOST = 4;
+/** Vectors of a row of a block that are moved without a loop: so short a loop's end is mispredicted, which costs more than they do. */
+const ROW = 16;
 
 export function copiesOf(nest: Nest): number {
   const { sinks, code } = nest;
@@ -22,6 +24,8 @@ export function copiesOf(nest: Nest): number {
       if (value !== s.offset && value !== s.mask) work += costs.work(value, (v) => cells.has(v), seen);
     if (!movesVectors(nest, s)) return 1;
   }
+  const row = nest.space[nest.axis]! / nest.lanes;
+  if (work <= 1 && nest.outer.length > 0 && row <= ROW) return ROW;
   let copies = MOST;
   while (copies > 1 && copies * work > BODY) copies /= 2;
   return copies;
