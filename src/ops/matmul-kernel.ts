@@ -1,6 +1,6 @@
 // The kernel of matrix products and its launch: strided, batched, any dtype. What PyTorch calls them stands in `matmul.ts`.
 
-import { constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
+import { constexpr, dim, helper, i32, ptr } from "../compiler/lang/index.js";
 import { dotAccumulator } from "../compiler/ir/ops/reduce.js";
 import { allowsTf32, type Chip, kernel, tuningOf } from "../runtime/index.js";
 import type { DType } from "../compiler/ir/index.js";
@@ -8,7 +8,10 @@ import type { Tensor } from "../tensor/index.js";
 import { launchFewRowsOnUnits } from "./few-rows-kernel.js";
 import { launchFewRows } from "./matvec-kernel.js";
 
-/** `c[z] = a[z] @ b[z]` by blocks of the result; strides are free, so transposes cost nothing. */
+/**
+ * `c[z] = a[z] @ b[z]` by blocks of the result; strides are free, so transposes cost nothing. A program computes `TILES` (up to three)
+ * blocks side by side, for which it brings the left side once.
+ */
 const product = kernel(
   // biome-ignore format: one line per operand
   {
@@ -16,10 +19,13 @@ const product = kernel(
     b: ptr, sbz: dim, sbk: dim, sbn: dim,
     c: ptr, scz: dim, scm: dim, scn: dim,
     M: i32, N: dim, K: dim,
-    BM: constexpr, BN: constexpr, BK: constexpr, GROUP: constexpr, EVEN: constexpr.bool, IN: constexpr.dtype, ACC: constexpr.dtype, TF32: constexpr.bool,
+    BM: constexpr, BN: constexpr, BK: constexpr, TILES: constexpr, GROUP: constexpr, EVEN: constexpr.bool, IN: constexpr.dtype, ACC: constexpr.dtype, TF32: constexpr.bool,
+    times: helper((tl, x: number, y: number, acc: number, IN: DType, TF32: boolean) =>
+      tl.dot(x, tl.cast(y, IN), acc, { inputPrecision: TF32 ? "tf32" : "ieee" })),
   },
   (
-    { a, saz, sam, sak, b, sbz, sbk, sbn, c, scz, scm, scn, M, N, K, BM, BN, BK, GROUP, EVEN, IN, ACC, TF32 },
+    // biome-ignore format: as above
+    { a, saz, sam, sak, b, sbz, sbk, sbn, c, scz, scm, scn, M, N, K, BM, BN, BK, TILES, GROUP, EVEN, IN, ACC, TF32, times },
     tl,
   ) => {
     const z = tl.programId(2);
@@ -31,21 +37,29 @@ const product = kernel(
     const i = GROUP > 0 ? top + ((at % band) % high) : tl.programId(0);
     const j = GROUP > 0 ? tl.floorDiv(at % band, high) : tl.programId(1);
     const rows = tl.col(i * BM + tl.arange(0, BM));
-    const cols = tl.row(j * BN + tl.arange(0, BN));
+    const cols = tl.row(j * (TILES * BN) + tl.arange(0, BN));
     const ks = tl.arange(0, BK);
     // M is no `dim`: it grows with the batch, and code would be made for each kind. Where `a` is turned its copies need to know.
     const height = EVEN ? tl.multipleOf(M, 16) : M;
     const aRows = a + z * saz + rows * sam;
     const bCols = b + z * sbz + cols * sbn;
     let acc = tl.zeros([BM, BN], ACC);
+    let acc1 = tl.zeros([TILES > 1 ? BM : 1, BN], ACC);
+    let acc2 = tl.zeros([TILES > 2 ? BM : 1, BN], ACC);
     for (let k = 0; k < K; k += BK) {
       const ak = tl.row(k + ks);
       const bk = tl.col(k + ks);
-      const x = tl.load(aRows + ak * sak, rows < height && ak < K, 0);
-      const y = tl.load(bCols + bk * sbk, bk < K && cols < N, 0);
-      acc = tl.dot(tl.cast(x, IN), tl.cast(y, IN), acc, { inputPrecision: TF32 ? "tf32" : "ieee" });
+      const x = tl.cast(tl.load(aRows + ak * sak, rows < height && ak < K, 0), IN);
+      const y = bCols + bk * sbk;
+      acc = times(x, tl.load(y, bk < K && cols < N, 0), acc, IN, TF32);
+      if (TILES > 1) acc1 = times(x, tl.load(y + BN * sbn, bk < K && cols + BN < N, 0), acc1, IN, TF32);
+      if (TILES > 2)
+        acc2 = times(x, tl.load(y + 2 * BN * sbn, bk < K && cols + 2 * BN < N, 0), acc2, IN, TF32);
     }
-    tl.store(c + z * scz + rows * scm + cols * scn, acc, rows < M && cols < N);
+    const out = c + z * scz + rows * scm + cols * scn;
+    tl.store(out, acc, rows < M && cols < N);
+    if (TILES > 1) tl.store(out + BN * scn, acc1, rows < M && cols + BN < N);
+    if (TILES > 2) tl.store(out + 2 * BN * scn, acc2, rows < M && cols + 2 * BN < N);
   },
   "matmul",
 );
@@ -62,8 +76,41 @@ export function blockFor(n: number, most: number, least: number): number {
   return best;
 }
 
+/** How much longer the right side takes where its columns are contiguous, as a layer's weights are: it is turned on the way. */
+const TURNED_COST = 2.5;
+/** Blocks side by side in one program. */
+const MOST_TILES = 3;
+/** Elements of the result that a program computes: more than these fall out of the second cache. */
+const MOST_SUMS = 512 * 512;
+
+/**
+ * How to cut a product for threads that pack what they read: blocks of `BM` x `BN` or halves of these, up to {@link MOST_TILES} of them side
+ * by side in a program. The threads are to end together, and little is to be packed again and again.
+ */
+export function cutFor(
+  threads: number,
+  { batch, M, N }: { readonly batch: number; readonly M: number; readonly N: number },
+  [mostM, mostN]: readonly [number, number],
+  turned: boolean,
+): readonly [BM: number, BN: number, TILES: number] {
+  const right = BLOCK_COST * (turned ? TURNED_COST : 1);
+  let best: readonly [number, number, number] = [mostM, mostN, 1];
+  let least = Number.POSITIVE_INFINITY;
+  for (let BM = mostM; BM === mostM || BM >= LEAST_SIDE; BM /= 2)
+    for (let BN = mostN; BN === mostN || BN >= LEAST_SIDE; BN /= 2)
+      for (let tiles = 1; tiles <= MOST_TILES; tiles++) {
+        const columns = BN * tiles;
+        if (tiles > 1 && (columns > N || BM < LEAST_SIDE || BM * columns > MOST_SUMS)) break;
+        const programs = batch * Math.ceil(M / BM) * Math.ceil(N / columns);
+        const cost = Math.ceil(programs / threads) * (BM * columns + right * columns + BLOCK_COST * BM);
+        if (cost < least) [best, least] = [[BM, BN, tiles], cost];
+      }
+  return best;
+}
+
 /** Blocks of the result are not cut below this for the sake of more threads. */
-const LEAST_SHARED = 64 * 64;
+const LEAST_SIDE = 64;
+const LEAST_SHARED = LEAST_SIDE ** 2;
 /** The share of the threads' time that may be lost to a last round that does not fill them. */
 const MOST_IDLE = 0.1;
 
@@ -170,14 +217,16 @@ export function launchProduct(
     if (N < M && launchFewRowsOnUnits(flip(b), flip(a), flip(c), { M: N, N: M, K })) return;
   }
   const { dtype, chip } = c.tensor;
-  const [mostM, mostN, mostK, group] = block
-    ? [...block, 0]
-    : dotBlockFor(chip, dtype, M, N, K, b.colStride !== 1);
+  const turned = b.colStride !== 1;
+  const [mostM, mostN, mostK, group] = block ? [...block, 0] : dotBlockFor(chip, dtype, M, N, K, turned);
   const whole = [blockFor(M, mostM, 1), blockFor(N, mostN, 8)] as const;
-  const { threads, programThreads = 1 } = chip.capabilities;
-  const [BM, BN] = shareBlocks(threads, size, whole, programThreads === 1);
+  const { threads, programThreads = 1, sharedBytes } = chip.capabilities;
+  const [BM, BN, TILES] =
+    sharedBytes === undefined
+      ? cutFor(threads, size, whole, turned)
+      : [...shareBlocks(threads, size, whole, programThreads === 1), 1];
   const BK = blockFor(K, mostK, 8);
-  product.launch([Math.ceil(M / BM), Math.ceil(N / BN), batch], {
+  product.launch([Math.ceil(M / BM), Math.ceil(N / (BN * TILES)), batch], {
     a: a.tensor,
     saz: a.batchStride,
     sam: a.rowStride,
@@ -196,6 +245,7 @@ export function launchProduct(
     BM,
     BN,
     BK,
+    TILES,
     GROUP: group,
     EVEN: a.rowStride === 1 && a.colStride !== 1 && M % 16 === 0,
     IN: dtype,

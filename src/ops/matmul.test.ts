@@ -4,6 +4,7 @@ import { expect, it } from "vitest";
 import { type Tensor, tensor } from "../tensor/index.js";
 import "./index.js";
 import { linear, matmul, mm } from "./matmul.js";
+import { cutFor } from "./matmul-kernel.js";
 import { inner } from "./products.js";
 import { noise, numbers, onEachChip } from "./testing/chips.js";
 
@@ -22,6 +23,20 @@ async function worst(got: Tensor, a: Tensor, b: Tensor): Promise<number> {
     }
   return most / Math.sqrt(K || 1);
 }
+
+it("cuts a product so that its threads end together and pack little", () => {
+  const cut = (threads: number, M: number, N: number) => {
+    const [BM, BN, tiles] = cutFor(threads, { batch: 1, M, N }, [256, 256], false);
+    return { columns: BN * tiles, programs: Math.ceil(M / BM) * Math.ceil(N / (BN * tiles)) };
+  };
+  // One program each, of all columns that are not the other's.
+  expect(cut(2, 256, 768)).toEqual({ columns: 384, programs: 2 });
+  expect(cut(4, 256, 768)).toEqual({ columns: 192, programs: 4 });
+  expect(cut(1, 256, 768)).toEqual({ columns: 768, programs: 1 });
+  // Nine blocks would keep one of two threads waiting.
+  expect(cut(2, 768, 768).programs % 2).toBe(0);
+  expect(cut(2, 256, 256)).toEqual({ columns: 128, programs: 2 });
+});
 
 await onEachChip((chip) => {
   it.each([
@@ -43,21 +58,27 @@ await onEachChip((chip) => {
     expect(await worst(mm(a, wide), a, wide)).toBeLessThan(1e-6);
   });
 
-  it("is exact on whole numbers in several large blocks, the last of each not full", async () => {
-    if (chip === "interpreter") return;
-    const [M, K, N] = [300, 290, 530];
-    const whole = (shape: [number, number], seed: number): Tensor =>
-      tensor(
-        Array.from({ length: shape[0] * shape[1] }, (_, i) => ((i * seed) % 17) - 8),
-        { shape, dtype: "f32" },
-      );
-    const [a, b] = [whole([M, K], 7), whole([K, N], 11)];
-    expect(await worst(mm(a, b), a, b)).toBe(0);
-    const [at, bt] = [whole([K, M], 5).t(), whole([N, K], 13).t()];
-    expect(await worst(mm(at, bt), at, bt)).toBe(0);
-    expect(await worst(mm(a, bt), a, bt)).toBe(0);
-    expect(await worst(mm(at, b), at, b)).toBe(0);
-  });
+  it.each([
+    [300, 290, 530],
+    [256, 70, 740],
+    [129, 33, 1100],
+  ])(
+    "is exact on whole numbers in several large blocks, the last of each not full: [%i, %i] @ [%i]",
+    async (M, K, N) => {
+      if (chip === "interpreter") return;
+      const whole = (shape: [number, number], seed: number): Tensor =>
+        tensor(
+          Array.from({ length: shape[0] * shape[1] }, (_, i) => ((i * seed) % 17) - 8),
+          { shape, dtype: "f32" },
+        );
+      const [a, b] = [whole([M, K], 7), whole([K, N], 11)];
+      expect(await worst(mm(a, b), a, b)).toBe(0);
+      const [at, bt] = [whole([K, M], 5).t(), whole([N, K], 13).t()];
+      expect(await worst(mm(at, bt), at, bt)).toBe(0);
+      expect(await worst(mm(a, bt), a, bt)).toBe(0);
+      expect(await worst(mm(at, b), at, b)).toBe(0);
+    },
+  );
 
   it("of nothing is zeros", async () => {
     const a = tensor([], { dtype: "f32", shape: [2, 0] });
