@@ -66,5 +66,7 @@ it("parts of several turns, sequences of different lengths", async () => {
   const [before, behind] = texts[0]!.slice(texts[0]!.indexOf("$for")).split("mma.sync") as [string, string];
   expect(before.match(/ld\.global\.v4/g)).toHaveLength(8);
   expect(behind).not.toContain("ld.global.v4");
+  // Four programs run side by side, which the registers of a turn leave room for.
+  expect(texts[0]).toContain(".minnctapersm 4");
   if (hasPtxas) expect(assemble(texts[0]!, 90).report).toContain(" 0 bytes spill stores");
 });

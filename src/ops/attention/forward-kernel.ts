@@ -18,6 +18,7 @@ import { capped, inWindow, kept } from "./score-parts.js";
  * - PAGE: keys and values are blocks of PAGE tokens, `table` names those of each sequence, `startsK` holds their lengths.
  * - SPLIT: each program of the third grid axis takes SPLIT keys; the results (`oc`, `lc` apart) are joined afterwards.
  * - SHARED: several heads share a key head (G is above 1).
+ * - PROGRAMS: how many are to run side by side where they share registers; 0 leaves it to the compiler.
  * - HALF: products of halves on matrix units (IN is their dtype, else f32), the scores scaled after the product, exponentials to
  *   about 2^-22; the scale is positive.
  * - MASK: 1 hides keys where `mask` is 0, 2 adds `mask` to the scores.
@@ -31,13 +32,13 @@ export const attentionForward = kernel(
     seed: u64, low: u32, high: u32, drop: u32, rest: f32,
     BM: constexpr, BN: constexpr, D: constexpr, BD: constexpr, DV: constexpr, BV: constexpr, LEFT: constexpr.bool, RIGHT: constexpr.bool,
     MASK: constexpr, DROP: constexpr.bool, CAP: constexpr.bool, VARLEN: constexpr.bool, PAGE: constexpr, SPLIT: constexpr,
-    SHARED: constexpr.bool, IN: constexpr.dtype, HALF: constexpr.bool, LOG2E: constexpr, inWindow, kept, capped },
+    SHARED: constexpr.bool, IN: constexpr.dtype, HALF: constexpr.bool, PROGRAMS: constexpr, LOG2E: constexpr, inWindow, kept, capped },
   (
     // biome-ignore format: one line per group
     { q, k, v, o, lse, mask, startsQ, startsK, table,
       qb, qh, qt, kb, kh, kt, vb, vh, vt, ob, oh, ot, oc, lb, lh, lc, mb, mh, mt, mn, tb,
       KH, G, Sq, Sk, offset, left, right, scale, cap, seed, low, high, drop, rest,
-      BM, BN, D, BD, DV, BV, LEFT, RIGHT, MASK, DROP, CAP, VARLEN, PAGE, SPLIT, SHARED, IN, HALF, LOG2E, inWindow, kept, capped },
+      BM, BN, D, BD, DV, BV, LEFT, RIGHT, MASK, DROP, CAP, VARLEN, PAGE, SPLIT, SHARED, IN, HALF, PROGRAMS, LOG2E, inWindow, kept, capped },
     tl,
   ) => {
     const b = tl.floorDiv(tl.programId(1), KH);
@@ -89,7 +90,7 @@ export const attentionForward = kernel(
     const ns = tl.maximum(tl.minimum(start + tl.arange(0, BN), end - 1), 0);
     let known =
       AHEAD && PAGE > 0 ? tl.load(table + b * tb + tl.floorDiv(ns, PAGE), true, 0, { early: true }) : 0;
-    for (let from = start; from < end; from += BN) {
+    for (const from of tl.range(start, end, BN, { programs: PROGRAMS })) {
       const n = from + tl.arange(0, BN);
       const live = n < end;
       const whole = D === BD ? tl.col(live) : tl.col(live) && d < D;

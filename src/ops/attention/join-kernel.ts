@@ -9,8 +9,11 @@ const join = kernel(
   // biome-ignore format: one line per group
   { parts: ptr, logs: ptr, o: ptr, lse: ptr, C: i32, pc: dim, lc: i32,
     pb: dim, ph: dim, pt: dim, ob: dim, oh: dim, ot: dim, lb: i32, lh: i32, H: i32, S: i32,
-    BM: constexpr, D: constexpr, BD: constexpr, AT_ONCE: constexpr },
-  ({ parts, logs, o, lse, C, pc, lc, pb, ph, pt, ob, oh, ot, lb, lh, H, S, BM, D, BD, AT_ONCE }, tl) => {
+    BM: constexpr, D: constexpr, BD: constexpr, LOGS: constexpr, AT_ONCE: constexpr },
+  (
+    { parts, logs, o, lse, C, pc, lc, pb, ph, pt, ob, oh, ot, lb, lh, H, S, BM, D, BD, LOGS, AT_ONCE },
+    tl,
+  ) => {
     const b = tl.floorDiv(tl.programId(1), H);
     const h = tl.programId(1) % H;
     const t = tl.programId(0) * BM + tl.arange(0, BM);
@@ -20,8 +23,8 @@ const join = kernel(
     const at = b * lb + h * lh + t;
     const from = b * pb + h * ph + tl.col(t * pt) + d;
     let top = tl.full([BM], -Infinity);
-    for (let c = 0; c < C; c += AT_ONCE)
-      for (const i of tl.staticRange(AT_ONCE))
+    for (let c = 0; c < C; c += LOGS)
+      for (const i of tl.staticRange(LOGS))
         top = tl.maximum(top, tl.load(logs + (c + i) * lc + at, rows && c + i < C, -Infinity));
     const base = tl.where(top === -Infinity, 0, top);
     let sum = tl.zeros([BM]);
@@ -82,8 +85,11 @@ const joinAtOnce = kernel(
   "attention_join_at_once",
 );
 
-/** Parts whose loads are under way together: of a few tokens, where a program has one, and of many. The order of the sums is the same. */
+/** Parts whose loads are under way together: where a program has one row, and where it has several. The order of the sums is the same. */
 const PARTS_AT_ONCE = { few: 32, many: 8 } as const;
+
+/** Up to so many rows for each of the chip's threads, each is a program of its own. */
+const FEW_ROWS = 16;
 
 /**
  * @param parts `[parts, ...shape of o in order]` and `logs` `[parts, ...shape of lse]`, f32
@@ -117,8 +123,10 @@ export function joinParts(
     joinAtOnce.launch([S, heads], { ...common, AT_ONCE, ONE: C <= AT_ONCE });
     return;
   }
-  const BM = S === 1 ? 1 : 8;
-  const most = BM === 1 ? PARTS_AT_ONCE.few : PARTS_AT_ONCE.many;
+  const few = S === 1 || (waits && S * heads <= FEW_ROWS * o.chip.capabilities.threads);
+  const BM = few ? 1 : 8;
+  const most = few ? PARTS_AT_ONCE.few : PARTS_AT_ONCE.many;
   const AT_ONCE = waits ? Math.min(most, nextPowerOf2(C)) : 1;
-  join.launch([Math.ceil(S / BM), heads], { ...common, S, BM, AT_ONCE });
+  const LOGS = waits ? Math.min(2 * most, nextPowerOf2(C)) : 1;
+  join.launch([Math.ceil(S / BM), heads], { ...common, S, BM, LOGS, AT_ONCE });
 }

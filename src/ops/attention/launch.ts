@@ -58,6 +58,12 @@ const SPLIT_KEYS = 512;
 /** Up to this many rows of a group, keys are cut into parts. */
 const SPLIT_ROWS = 16;
 
+/**
+ * Few rows on matrix units wait for memory: elements of the keys of one turn, and programs that share a processor's registers. Fewer
+ * programs with longer turns have as much under way, but do not all wait, and all compute, at the same time.
+ */
+const [TURN, SIDE_BY_SIDE] = [64 * 128, 4];
+
 interface Blocks {
   readonly BM: number;
   readonly BN: number;
@@ -151,9 +157,12 @@ export function launchForward(
   const part = c.part || SPLIT_KEYS;
   const rowsAtOnce = rowsFor(rows, most.BM, onMatrixUnits(c));
   // In pages stand sequences that share a step by chance: how a sum is cut must not follow from the longest of them.
-  const keys = c.pages ? most.BN : keysFor(c.keys, most.BN);
+  const few = rows <= SPLIT_ROWS;
+  const waits = few && onMatrixUnits(c);
+  const mostKeys = waits ? Math.min(most.BN, floorPowerOf2(TURN / Math.max(c.size, c.valueSize))) : most.BN;
+  const keys = c.pages ? mostKeys : keysFor(c.keys, mostKeys);
   const { BM, BN } = fitting({ BM: rowsAtOnce, BN: Math.min(part, keys) }, c);
-  const parts = rows <= SPLIT_ROWS ? Math.max(1, Math.ceil(c.keys / part)) : 1;
+  const parts = few ? Math.max(1, Math.ceil(c.keys / part)) : 1;
   const grid = [Math.ceil(rows / BM), c.batch * c.keyHeads, parts];
   const a = scoreArgs(c);
   const launch = (to: Tensor, logs: Tensor, [ob, oh, ot]: Strides, oc: number, lc: number): void =>
@@ -165,7 +174,7 @@ export function launchForward(
       q: c.q, k: c.k, v: c.v, table: c.pages?.table ?? c.q, tb: c.pages?.table.strides[0] ?? 0,
       qb: c.qs[0], qh: c.qs[1], qt: c.qs[2], kb: c.ks[0], kh: c.ks[1], kt: c.ks[2], vb: c.vs[0], vh: c.vs[1], vt: c.vs[2],
       lb: ls[0], lh: ls[1], BM, BN, PAGE: c.pages?.size ?? 0, SHARED: c.heads !== c.keyHeads,
-      o: to, lse: logs, ob, oh, ot, oc, lc, SPLIT: parts === 1 ? 0 : part,
+      o: to, lse: logs, ob, oh, ot, oc, lc, SPLIT: parts === 1 ? 0 : part, PROGRAMS: waits ? SIDE_BY_SIDE : 0,
     }); // biome-ignore format: one line per group
   if (parts === 1) {
     launch(o, lse, os, 0, 0);

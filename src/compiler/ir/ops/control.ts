@@ -17,9 +17,9 @@ function fits(got: readonly Type[], want: readonly Type[], what: string): void {
 }
 
 /**
- * `for {stages?, unroll?, split?, …}(lo, hi, step, …init) (iv, …carried) { … yield(…next) }`: counts `iv` from `lo`
+ * `for {stages?, unroll?, split?, programs?, …}(lo, hi, step, …init) (iv, …carried) { … yield(…next) }`: counts `iv` from `lo`
  * while it is below `hi`; `step` is positive. Results: the carried values after the last turn. The attributes are hints:
- * `stages`, `unroll`, `split`, `flatten`, `warpSpecialize`, `disallowAccMultiBuffer`, and `disableLicm`, which keeps ops in the loop.
+ * `stages`, `unroll`, `split`, `programs`, `flatten`, `warpSpecialize`, `disallowAccMultiBuffer`, and `disableLicm`, which keeps ops in the loop.
  */
 defineOp({
   opcode: "for",

@@ -14,7 +14,7 @@ const bounds = ([a, b, c]: readonly Val[]): [Val, Val, Val] => [
   c ?? 1,
 ];
 
-const COUNTS = ["stages", "unroll", "split"] as const;
+const COUNTS = ["stages", "unroll", "split", "programs"] as const;
 const FLAGS = ["flatten", "warpSpecialize", "disallowAccMultiBuffer", "disableLicm"] as const;
 type RangeOptions = {
   /** Overlap the loads of so many turns. */
@@ -26,6 +26,8 @@ type RangeOptions = {
    * then added in another order.
    */
   split?: number;
+  /** Keep registers to what lets so many programs run side by side, where programs share a processor's; 0: the compiler decides. */
+  programs?: number;
   /** Make one loop of this one and the only one inside. */
   flatten?: boolean;
   /** Let groups of threads take different parts of a turn. */

@@ -308,6 +308,16 @@ function sharingOf(plan: Plan, registers: number): number {
   return waits ? Math.max(1, Math.floor(HIDING / plan.threads)) : plan.sharing;
 }
 
+/** Workgroups that the author of a loop wants side by side on a multiprocessor. */
+function programsOf(func: Func): number | undefined {
+  let most = 0;
+  walk(func.body, (op) => {
+    const n = op.opcode === "for" ? op.attrs["programs"] : undefined;
+    if (typeof n === "number") most = Math.max(most, n);
+  });
+  return most || undefined;
+}
+
 /** The form; undefined where turns of a loop cannot be shared out as planned. */
 function emitFunc(func: Func, plan: Plan, shape: SimtShape, turns: Turns = "one"): Form | undefined {
   const unit = new Unit(func, plan, shape);
@@ -332,7 +342,7 @@ function emitFunc(func: Func, plan: Plan, shape: SimtShape, turns: Turns = "one"
   const body = shape.overlaps && !extra ? placeAwait(live) : live;
   const sharedBytes = Math.ceil(unit.shared.bytes / 16) * 16;
   const registers = pressureOf(body);
-  const sharing = sharingOf(plan, registers);
+  const sharing = programsOf(func) ?? sharingOf(plan, registers);
   return {
     name: func.name,
     params: func.body.args.map((v, i) => paramOf(func.paramNames[i]!, v)),
