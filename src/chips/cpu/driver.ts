@@ -220,6 +220,7 @@ export class CpuDriver implements Driver {
   close(): void {
     if (!this.pool) return;
     for (const b of this.buffers.all()) this.free(b);
+    this.files.close();
     if (this.reports) this.native.free(this.reports.address);
     this.reports = undefined;
     this.native.close(this.pool);

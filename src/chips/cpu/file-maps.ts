@@ -31,6 +31,7 @@ export interface FileBytes {
 export class FileMaps {
   private readonly latest = new Map<string, Mapping>();
   private readonly about = new Float64Array(4);
+  private fetcher = 0;
 
   constructor(private readonly native: Native) {}
 
@@ -47,13 +48,14 @@ export class FileMaps {
       !mapping.file.every((x, i) => x === file[i]) ||
       !claim(mapping.taken, position, bytes)
     ) {
-      const address = this.native.map(path, file[0]!);
+      this.fetcher ||= this.native.fetcher();
+      const address = this.fetcher && this.native.map(path, file[0]!);
       if (!address) return undefined;
       mapping = { path, address, bytes: file[0]!, file, taken: [[position, position + bytes]], users: 0 };
       this.latest.set(path, mapping);
     }
     mapping.users++;
-    this.native.fetch(mapping.address + position, bytes);
+    this.native.fetch(this.fetcher, mapping.address + position, bytes);
     const begin = position % UNIT;
     return { address: mapping.address + position - begin, begin, mapping };
   }
@@ -61,8 +63,14 @@ export class FileMaps {
   /** Gives bytes back; the last ones of a mapping end it. */
   release({ mapping }: FileBytes): void {
     if (--mapping.users > 0) return;
-    this.native.unmap(mapping.address, mapping.bytes);
+    this.native.unmap(this.fetcher, mapping.address, mapping.bytes);
     if (this.latest.get(mapping.path) === mapping) this.latest.delete(mapping.path);
+  }
+
+  /** All bytes were given back. */
+  close(): void {
+    if (this.fetcher) this.native.endFetcher(this.fetcher);
+    this.fetcher = 0;
   }
 }
 

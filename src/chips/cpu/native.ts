@@ -1,4 +1,4 @@
-// The chip's C runtime (`pool.ts`) in this process: compiled or taken from the cache, and bound through koffi.
+// The chip's C runtime (`pool.ts`, `files-c.ts`) in this process: compiled or taken from the cache, and bound through koffi.
 // Addresses are numbers: user addresses have at most 52 bits.
 
 import { hashHex } from "../../runtime/hash.js";
@@ -6,9 +6,10 @@ import { loadKoffi } from "../../runtime/koffi.js";
 import { builtin } from "../../runtime/platform.js";
 import { type Compiler, compileLibrary, libraryFlags } from "./compiler.js";
 import { cpuFolder, writeAtomic } from "./files.js";
+import { FILES_C } from "./files-c.js";
 import { LAUNCH, POOL_C } from "./pool.js";
 
-/** The functions of the C runtime; see the text in `pool.ts`. */
+/** The functions of the C runtime; see the texts in `pool.ts` and `files-c.ts`. */
 export interface Native {
   /** A pool; 0 without memory. */
   open(threads: number): number;
@@ -22,9 +23,12 @@ export interface Native {
   file(path: string, about: Float64Array): number;
   /** A whole file as memory; 0 where there is no such memory. */
   map(path: string, bytes: number): number;
-  /** Has bytes of a mapped file ready for reading. */
-  fetch(address: number, bytes: number): void;
-  unmap(address: number, bytes: number): void;
+  /** Who has bytes of mapped files ready; 0 without memory. */
+  fetcher(): number;
+  endFetcher(fetcher: number): void;
+  /** Has bytes of a mapped file ready for reading some time soon. */
+  fetch(fetcher: number, address: number, bytes: number): void;
+  unmap(fetcher: number, address: number, bytes: number): void;
   /** Asks the system to let this process use AMX; 1 where it does. */
   tiles(): number;
   copyIn(to: number, from: Uint8Array, bytes: number): void;
@@ -39,9 +43,10 @@ export interface Native {
 /** The path of the compiled C runtime; compiles it if the cache has none. Throws CompileError. */
 export function poolLibrary(c: Compiler): string {
   const fs = builtin("node:fs")!;
-  const key = hashHex(POOL_C, c.path, c.version, ...c.prefix, ...libraryFlags(c, false));
+  const text = POOL_C + FILES_C;
+  const key = hashHex(text, c.path, c.version, ...c.prefix, ...libraryFlags(c, false));
   const path = builtin("node:path")!.join(cpuFolder(), `pool-${key}.so`);
-  if (!fs.existsSync(path)) writeAtomic(path, compileLibrary(c, "the cpu chip's thread pool", POOL_C));
+  if (!fs.existsSync(path)) writeAtomic(path, compileLibrary(c, "the cpu chip's thread pool", text));
   return path;
 }
 
@@ -60,8 +65,10 @@ export function loadNative(c: Compiler): Native {
     free: bind("free", "void", "intptr_t"),
     file: bind("file", "int", "str", "double *"),
     map: bind("map", "intptr_t", "str", "int64_t"),
-    fetch: bind("fetch", "void", "intptr_t", "int64_t"),
-    unmap: bind("unmap", "void", "intptr_t", "int64_t"),
+    fetcher: bind("fetcher", "intptr_t"),
+    endFetcher: bind("end_fetcher", "void", "intptr_t"),
+    fetch: bind("fetch", "void", "intptr_t", "intptr_t", "int64_t"),
+    unmap: bind("unmap", "void", "intptr_t", "intptr_t", "int64_t"),
     tiles: bind("tiles", "int"),
     copyIn: bind("copy", "void", "intptr_t", "const uint8_t *", "int64_t"),
     copyOut: bind("copy", "void", "uint8_t *", "intptr_t", "int64_t"),

@@ -45,9 +45,7 @@ export const POOL_C = `
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #ifdef __linux__
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -206,24 +204,29 @@ static int grow_frame(struct thread *t, int64_t bytes) {
   return 1;
 }
 
-/* Starts the threads at the first launch that needs them; without rights for more, it makes do with what there is. */
-static void start(struct pool *p) {
+static int start_thread(pthread_t *id, void *(*run)(void *), void *arg) {
   sigset_t all, old;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are for Node's own threads */
   /* Node unloads libraries when it ends, whoever runs in them; this one stays for its threads. */
   Dl_info self;
-  if (dladdr((void *)thread_main, &self)) dlopen(self.dli_fname, RTLD_NOW | RTLD_NODELETE);
+  if (dladdr((void *)run, &self)) dlopen(self.dli_fname, RTLD_NOW | RTLD_NODELETE);
+  const int failed = pthread_create(id, 0, run, arg);
+  pthread_sigmask(SIG_SETMASK, &old, 0);
+  return failed;
+}
+
+/* Starts the threads at the first launch that needs them; without rights for more, it makes do with what there is. */
+static void start(struct pool *p) {
   while (p->started < p->threads) {
     struct thread *t = &p->thread[p->started];
     t->pool = p;
-    if (pthread_create(&t->id, 0, thread_main, t)) {
+    if (start_thread(&t->id, thread_main, t)) {
       p->threads = p->started;
       break;
     }
     p->started++;
   }
-  pthread_sigmask(SIG_SETMASK, &old, 0);
 }
 
 /* Keeps the other threads off the processor of the caller. Linux does not always: where it knows of no cache that processors
@@ -386,63 +389,6 @@ void *vexil_alloc(int64_t bytes) { return reserve(bytes, bytes >= LARGE_PAGE / 2
 
 void vexil_free(void *at) { free(at); }
 
-int vexil_file(const char *path, double *about) {
-  struct stat file;
-  const int fd = open(path, O_RDONLY);
-  if (fd < 0) return 0;
-  const int known = !fstat(fd, &file);
-  close(fd);
-  if (!known) return 0;
-#ifdef __APPLE__
-  const struct timespec changed = file.st_mtimespec;
-#else
-  const struct timespec changed = file.st_mtim;
-#endif
-  about[0] = file.st_size;
-  about[1] = file.st_ino;
-  about[2] = file.st_dev;
-  about[3] = changed.tv_sec + changed.tv_nsec * 1e-9;
-  return 1;
-}
-
-/* A whole file as memory whose writes stay here. Advised so, the system reads it into large pages, if it has room and the file
-   system can, and shows those here as they are; for that the memory begins at a multiple of one. Pages that are in the system's
-   cache already stay as they are. */
-void *vexil_map(const char *path, int64_t bytes) {
-  const int64_t room = bytes + LARGE_PAGE;
-  const int fd = open(path, O_RDONLY);
-  if (fd < 0) return 0;
-  char *hold = mmap(0, room, PROT_NONE, MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0), *at = MAP_FAILED;
-  if (hold != MAP_FAILED) {
-    char *begin = (char *)(((uintptr_t)hold + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE);
-    const int64_t page = sysconf(_SC_PAGESIZE), used = (bytes + page - 1) / page * page;
-    at = mmap(begin, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0);
-    if (at == MAP_FAILED) munmap(hold, room);
-    else {
-      if (begin > hold) munmap(hold, begin - hold);
-      if (begin + used < hold + room) munmap(begin + used, hold + room - begin - used);
-#ifdef MADV_HUGEPAGE
-      madvise(at, bytes, MADV_HUGEPAGE);
-#endif
-    }
-  }
-  close(fd);
-  return at == MAP_FAILED ? 0 : at;
-}
-
-/* Pages are asked for at once, which costs a tenth of faulting them in one by one, and as pages to read: asked for as pages to
-   write they would be copied. */
-void vexil_fetch(char *at, int64_t bytes) {
-  const int64_t page = sysconf(_SC_PAGESIZE), before = (uintptr_t)at % page;
-  at -= before;
-  bytes += before;
-#ifdef __linux__
-  if (!madvise(at, bytes, 22 /* MADV_POPULATE_READ, since 5.14 */) || errno != EINVAL) return;
-#endif
-  for (int64_t i = 0; i < bytes; i += page) *(volatile char *)(at + i);
-}
-
-void vexil_unmap(void *at, int64_t bytes) { munmap(at, bytes); }
 /* Linux saves the registers of AMX (state 18) for those alone who ask (ARCH_REQ_XCOMP_PERM). */
 int vexil_tiles(void) {
 #if defined __linux__ && defined __x86_64__
