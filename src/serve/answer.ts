@@ -18,6 +18,7 @@ import { StopTexts } from "./stop.js";
 /** What an answer must know of the model. */
 export interface Vocabulary {
   readonly tokenizer: TextTokenizer;
+  /** Each token's, by id. */
   readonly bytes: readonly (Uint8Array | undefined)[];
   readonly vocabSize: number;
 }

@@ -25,7 +25,7 @@ import {
   type Prompt,
   RequestError,
 } from "./api.js";
-import { Answer } from "./answer.js";
+import { Answer, type Vocabulary } from "./answer.js";
 import { PagePool } from "./page-pool.js";
 import { type Choice, Sampler } from "./sampler.js";
 import { Scheduler, type Sequence, type Work } from "./scheduler.js";
@@ -53,6 +53,7 @@ export class LocalEngine implements Engine {
   readonly #cache: PagedCache;
   readonly #captured: CapturedSteps;
   readonly #scheduler: Scheduler;
+  readonly #vocabulary: Vocabulary;
   readonly #sampler: Sampler;
   readonly #promptActivations: ActivationDType;
   readonly #answers = new Map<Sequence, Answer>();
@@ -89,11 +90,18 @@ export class LocalEngine implements Engine {
       // Whole pages, so that the same prompt is cut at the same places wherever it begins.
       chunk: PAGE * Math.ceil((options.chunk ?? CHUNK) / PAGE),
     });
-    const bytes = tokenBytes(tokenizer.files.tokenizer, config.vocabSize);
-    this.#sampler = new Sampler(bytes, this.#endTokens, config.vocabSize, device);
-    this.#bytes = bytes;
+    let bytes: Vocabulary["bytes"] | undefined;
+    this.#vocabulary = {
+      tokenizer,
+      vocabSize: config.vocabSize,
+      // Few answers ask for them, and a large vocabulary's take a while.
+      get bytes() {
+        bytes ??= tokenBytes(tokenizer.files.tokenizer, config.vocabSize);
+        return bytes;
+      },
+    };
+    this.#sampler = new Sampler(this.#vocabulary, this.#endTokens, device);
   }
-  readonly #bytes: readonly (Uint8Array | undefined)[];
 
   /** How many pages the cache has: at least one whole context, at most what all sequences could fill. */
   #pages(asked: number | undefined, maxSequences: number): number {
@@ -122,11 +130,8 @@ export class LocalEngine implements Engine {
         "context_length_exceeded",
       );
     signal?.throwIfAborted();
-    const answer = new Answer(prompt, request, Math.min(request.maxTokens ?? room, room), {
-      tokenizer: this.#loaded.tokenizer,
-      bytes: this.#bytes,
-      vocabSize: this.#loaded.model.config.vocabSize,
-    });
+    const most = Math.min(request.maxTokens ?? room, room);
+    const answer = new Answer(prompt, request, most, this.#vocabulary);
     const onAbort = () =>
       answer.events.put(signal!.reason instanceof Error ? signal!.reason : new Error("cancelled"));
     signal?.addEventListener("abort", onAbort, { once: true });

@@ -4,6 +4,7 @@
 import { add, argmax, cat, logSoftmax, sample, topk } from "../ops/index.js";
 import type { Generator } from "../runtime/index.js";
 import { noGrad, type Tensor, tensor } from "../tensor/index.js";
+import type { Vocabulary } from "./answer.js";
 import type { SamplingOptions } from "./api.js";
 import { type State, TokenTable } from "./constrain/index.js";
 import { take } from "../models/take.js";
@@ -38,19 +39,17 @@ export class Sampler {
   #tokenTable: TokenTable | undefined;
 
   /**
-   * @param tokens the bytes of each token
    * @param ends tokens that end an answer
    */
   constructor(
-    private readonly tokens: readonly (Uint8Array | undefined)[],
+    private readonly vocabulary: Pick<Vocabulary, "bytes" | "vocabSize">,
     private readonly ends: ReadonlySet<number>,
-    private readonly vocabSize: number,
     private readonly device: string,
   ) {}
 
   /** Made when an answer is first held to a form: a large vocabulary takes a while to put in order. */
   get #table(): TokenTable {
-    this.#tokenTable ??= new TokenTable(this.tokens);
+    this.#tokenTable ??= new TokenTable(this.vocabulary.bytes);
     return this.#tokenTable;
   }
 
@@ -94,7 +93,7 @@ export class Sampler {
     const { presencePenalty = 0, frequencyPenalty = 0, logitBias } = s;
     const hasPenalty = (presencePenalty !== 0 || frequencyPenalty !== 0) && made.length > 0;
     if (!state && !logitBias && !hasPenalty) return undefined;
-    const bias = new Float32Array(this.vocabSize);
+    const bias = new Float32Array(this.vocabulary.vocabSize);
     for (const [id, by] of Object.entries(logitBias ?? {})) bias[Number(id)]! += by;
     if (hasPenalty) {
       const seen = new Map<number, number>();
