@@ -39,7 +39,7 @@ export async function bundleForNode(root, stamp) {
     define: { "import.meta.url": "moduleUrl" },
     plugins: [placed(root), whole, small],
   });
-  const code = outputFiles[0].text;
+  const code = fillLate(outputFiles[0].text);
   const text = `(function(require,moduleUrl){"use strict";const module={exports:{}};${code}\nreturn module.exports})`;
   // So that a byte is a character.
   if (/[^\0-\x7f]/.test(text)) throw new Error(`${SCRIPT} has other characters than ASCII`);
@@ -47,40 +47,58 @@ export async function bundleForNode(root, stamp) {
   writeFileSync(join(folder, "LICENSES.txt"), licenses(root, metafile));
 
   const hash = createHash("sha256").update(text).digest("hex").slice(0, 32);
-  const loader = `
+  // The command's modules are scripts of Node's older kind, whose loader has done its work when the newer one begins. Both
+  // kinds of one process share what the script has.
+  for (const [format, name, here] of [
+    ["esm", "load.js", "import.meta.url"],
+    ["cjs", "load.cjs", "pathToFileURL(__filename)"],
+  ]) {
+    const loader = `
     import { createRequire } from "node:module";
-    import { fileURLToPath } from "node:url";
+    import { fileURLToPath, pathToFileURL } from "node:url";
     import { runScript } from "./dist/runtime/code-cache.js";
-    const url = new URL("./${SCRIPT}", import.meta.url).href;
+    const url = new URL("./${SCRIPT}", ${here}).href;
     const path = fileURLToPath(url);
-    let entries;
+    const shared = Symbol.for("${hash} " + url);
     export function load(entry) {
-      entries ??= runScript({ path, url, stamp: "${hash}", program: [entry, ...process.argv.slice(1, entry === "cli/main" ? 3 : 2)] })(createRequire(url), url);
-      return entries[entry]();
+      globalThis[shared] ??= runScript({ path, url, stamp: "${hash}", program: [entry, ...process.argv.slice(1, entry === "cli/main" ? 3 : 2)] })(createRequire(url), url);
+      return globalThis[shared][entry]();
     }`;
-  const loaded = await build({
-    ...common,
-    stdin: { contents: loader, resolveDir: root, loader: "js" },
-    format: "esm",
-  });
-  writeFileSync(join(folder, "load.js"), loaded.outputFiles[0].text);
+    const stdin = { contents: loader, resolveDir: root, loader: "js" };
+    const loaded = await build({ ...common, stdin, format });
+    writeFileSync(join(folder, name), loaded.outputFiles[0].text);
+  }
 
   const entries = vm.runInThisContext(text)(createRequire(join(folder, SCRIPT)), pathToFileURL(join(folder, SCRIPT)).href); // biome-ignore format: one call
   for (const entry of ENTRIES) {
     mkdirSync(dirname(join(folder, entry)), { recursive: true });
     writeFileSync(join(folder, `${entry}.js`), moduleOf(entry, entries));
   }
+  writeFileSync(join(folder, "cli/package.json"), '{ "type": "commonjs" }\n');
   chmodSync(join(folder, "cli/main.js"), 0o755);
 }
 
 /** The module of an entry. */
 function moduleOf(entry, entries) {
+  if (entry === "cli/main") return `#!/usr/bin/env node\nrequire("../load.cjs").load("cli/main");\n`;
   const load = `import { load } from "${"../".repeat(entry.split("/").length - 1) || "./"}load.js";\n`;
   const call = `load(${JSON.stringify(entry)})`;
-  if (RUNNING.test(entry)) return `${entry === "cli/main" ? "#!/usr/bin/env node\n" : ""}${load}${call};\n`;
+  if (RUNNING.test(entry)) return `${load}${call};\n`;
   const names = Object.keys(entries[entry]());
   const open = entry === "index" ? "await autoload();\n" : "";
   return `${load}export const {${names.join(",")}} = ${call};\n${open}`;
+}
+
+/** Fills each entry's object of exports when the entry is asked for: they have hundreds, and a program asks for one entry. */
+function fillLate(code) {
+  for (const [asked, name] of code.matchAll(/__toCommonJS\((\w+)\)/g)) {
+    const filling = new RegExp(`__export\\(${name},\\{[^{}]*\\}\\)`).exec(code)?.[0];
+    const mentions = code.match(new RegExp(`\\b${name}\\b`, "g")).length;
+    // Declared, filled and asked for, each once.
+    if (!filling || mentions > 3) continue;
+    code = code.replace(`${filling};`, () => "").replace(asked, () => `(${filling},${name})`);
+  }
+  return code;
 }
 
 /** Gives modules the address of the folder that they would stand in. */

@@ -1,7 +1,7 @@
 // `vexil bench serve URL`: how fast a server answers under load. Works against any server that speaks OpenAI's API.
 
 import { writeFileSync } from "node:fs";
-import { z } from "zod";
+import * as z from "zod";
 import { baseUrl, listModels, type Target, tokenizer } from "../serve/load/client.js";
 import { CHARACTERS_PER_TOKEN, estimate, prompts } from "../serve/load/prompts.js";
 import { runLevel } from "../serve/load/run.js";

@@ -1,7 +1,7 @@
 // `vexil chat MODEL`: a conversation in the terminal. Ctrl-C ends an answer, or the conversation.
 
 import { createInterface } from "node:readline";
-import { z } from "zod";
+import * as z from "zod";
 import type { ChatMessage } from "../models/tokenizer.js";
 import { RequestError, startEngine } from "../serve/index.js";
 import type { CommandSpec } from "./command.js";

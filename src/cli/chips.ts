@@ -1,6 +1,6 @@
 // `vexil chips`: what was found on this machine, what is missing and how to get it.
 
-import { z } from "zod";
+import * as z from "zod";
 import "../chips/index.js";
 import { autoload, listChips } from "../runtime/index.js";
 import type { CommandSpec } from "./command.js";

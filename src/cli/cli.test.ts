@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { renderUsage } from "citty";
 import { afterAll, describe, expect, it } from "vitest";
 import { builtinChips } from "../chips/index.js";
-import type { z } from "zod";
+import type * as z from "zod";
 import { built, Command, killLeftovers, QWEN3, temporaryFolder, vexil } from "../../test/built.js";
 import { type CommandSpec, toCitty } from "./command.js";
 import { describeError } from "./errors.js";

@@ -1,6 +1,6 @@
 import { renderUsage } from "citty";
 import { describe, expect, it } from "vitest";
-import { z } from "zod";
+import * as z from "zod";
 import { type CommandSpec, parseWords, toCitty } from "./command.js";
 
 const spec: CommandSpec<z.ZodRawShape> = {

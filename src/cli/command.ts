@@ -2,7 +2,7 @@
 // help text are derived from that. It knows no command in particular.
 
 import { type ArgsDef, type CommandDef, defineCommand } from "citty";
-import { z } from "zod";
+import * as z from "zod";
 import { didYouMean } from "../compiler/nearest.js";
 import { UsageError } from "./errors.js";
 

@@ -1,7 +1,7 @@
 // `vexil conformance`: operators and models against reference results that are not ours. Ends with one JSON line.
 
 import { basename } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import "../chips/index.js";
 import "../ops/index.js";
 import { autoload, loadChip } from "../runtime/index.js";

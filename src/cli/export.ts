@@ -3,7 +3,7 @@
 
 import { statSync } from "node:fs";
 import { basename, resolve } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import "../chips/index.js";
 import { writeGguf } from "../models/gguf/export.js";
 import { WRITTEN_TYPES } from "../models/gguf/types.js";

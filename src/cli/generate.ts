@@ -1,6 +1,6 @@
 // `vexil generate MODEL PROMPT`: continues a prompt and streams the text to stdout.
 
-import { z } from "zod";
+import * as z from "zod";
 import { loadEngine } from "../serve/engine.js";
 import type { CommandSpec } from "./command.js";
 import { engineOf, interruptible, requestOf, samplingFlags } from "./sampling.js";

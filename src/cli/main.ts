@@ -2,7 +2,7 @@
 // The `vexil` command: finds the command that was asked for, parses its words, runs it, reports errors.
 
 import { type CommandDef, defineCommand, renderUsage } from "citty";
-import type { z } from "zod";
+import type * as z from "zod";
 import { nearest } from "../compiler/nearest.js";
 import { type CommandSpec, parseWords, toCitty } from "./command.js";
 import { describeError, UsageError } from "./errors.js";
@@ -90,6 +90,9 @@ process.stdout.on("error", (e: NodeJS.ErrnoException) => {
   if (e.code === "EPIPE") process.exit(0);
   throw e;
 });
+
+// When nothing is left to be done, the system takes the memory back; Node would give it back piece by piece.
+process.once("beforeExit", () => process.exit());
 
 main(process.argv.slice(2)).catch((error) => {
   const { text, code } = describeError(error);

@@ -1,6 +1,6 @@
 // `vexil ops`: the operator table with the dtypes and chips of each operator, as a list or as JSON.
 
-import { z } from "zod";
+import * as z from "zod";
 import "../chips/index.js";
 import "../ops/index.js";
 import { operators, TENSOR_DTYPES } from "../tensor/index.js";

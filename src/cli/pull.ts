@@ -1,6 +1,6 @@
 // `vexil pull OWNER/NAME`: a model's files from the Hugging Face hub. Ctrl-C ends it; the next run goes on.
 
-import { z } from "zod";
+import * as z from "zod";
 import { pull } from "../models/pull.js";
 import type { CommandSpec } from "./command.js";
 import { interruptible } from "./sampling.js";

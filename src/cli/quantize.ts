@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import "../chips/index.js";
 import type { ModelFolder } from "../models/folder.js";
 import { loadModel, openParameters } from "../models/load.js";

@@ -3,7 +3,7 @@
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { listen, type RunningServer, startEngine } from "../serve/index.js";
 import { type ExactResult, hostRandom, parseConfig, type PromptLine, shuffle } from "../train/index.js";
 import type { CommandSpec } from "./command.js";

@@ -1,6 +1,6 @@
 // The flags that commands share: those of sampling with the request they make, and the dtype that a model is loaded in.
 
-import { z } from "zod";
+import * as z from "zod";
 import { MODEL_DTYPES, type ModelDType } from "../models/load.js";
 import { ACTIVATION_DTYPES } from "../nn/index.js";
 import type { EngineOptions, GenerateRequest, Prompt } from "../serve/index.js";

@@ -1,6 +1,6 @@
 // `vexil serve MODEL`: the HTTP server in this thread, the engine in its worker; ends well on Ctrl-C and SIGTERM.
 
-import { z } from "zod";
+import * as z from "zod";
 import { listen, startEngine } from "../serve/index.js";
 import type { CommandSpec } from "./command.js";
 import { dtypeFlag, promptActivationsFlag } from "./sampling.js";

@@ -1,7 +1,7 @@
 // `vexil tokenize FILES OUT`: texts to a file of tokens that training reads piece by piece.
 
 import { renameSync, rmSync } from "node:fs";
-import { z } from "zod";
+import * as z from "zod";
 import { openTokenizer } from "../models/folder.js";
 import { expandPath } from "../train/data/index.js";
 import { fileDocuments } from "../train/data/documents.js";

@@ -1,7 +1,7 @@
 // `vexil train-tokenizer FILES OUT`: a byte-level BPE tokenizer of texts, as a folder.
 
 import { readFileSync } from "node:fs";
-import { z } from "zod";
+import * as z from "zod";
 import { saveTokenizer } from "../models/folder.js";
 import { sourceTexts } from "../train/data/index.js";
 import { trainBpe } from "../train/tokenizer/bpe.js";

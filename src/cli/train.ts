@@ -1,6 +1,6 @@
 // `vexil train CONFIG.yaml`: runs the trainer in its worker and shows how it goes; Ctrl-C saves and ends.
 
-import { z } from "zod";
+import * as z from "zod";
 import {
   planText,
   ProgressView,

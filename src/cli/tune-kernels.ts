@@ -2,7 +2,7 @@
 
 import { writeFileSync } from "node:fs";
 import { stringify } from "yaml";
-import { z } from "zod";
+import * as z from "zod";
 import "../chips/index.js";
 import type { DType } from "../compiler/ir/index.js";
 import { type Block, blockFor, launchProduct, matricesOf } from "../ops/matmul-kernel.js";

@@ -1,7 +1,7 @@
 // What a language model is made of, in numbers and kinds: the declaration that every family's `config.json` is
 // translated into, and the parts of their schemas that families share. How it computes stands in `transformer.ts`.
 
-import { z } from "zod";
+import * as z from "zod";
 import { ropeOf, type RopeConfig, ropeFields, type RopeSource } from "./rope-config.js";
 
 /** A `config.json` that is missing, damaged or of a family that is not built. */

@@ -1,7 +1,6 @@
 // A Hugging Face model folder on disk: config.json, tokenizer files, safetensors (one file or shards with an
 // index), read lazily and written atomically. It makes no tensors and knows no family.
 
-import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import type { DType } from "../compiler/ir/dtype.js";
@@ -253,7 +252,7 @@ function writeAll(fd: number, bytes: Uint8Array): void {
 
 /** Writes a file so that a reader, or a crash, never sees half of it. */
 export function writeAtomic(path: string, chunks: Iterable<Uint8Array | string>): void {
-  const temporary = `${path}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`;
+  const temporary = `${path}.${process.pid}.${Math.random().toString(36).slice(2, 10)}.tmp`;
   const fd = fs.openSync(temporary, "w");
   try {
     for (const c of chunks) writeAll(fd, typeof c === "string" ? Buffer.from(c) : c);

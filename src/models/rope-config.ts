@@ -4,7 +4,7 @@
 // Sources: Su et al., 2021 (default); Chen et al., 2023 (linear); bloc97, "NTK-aware scaled RoPE", 2023 (dynamic);
 // Peng et al., 2023 (yarn); Llama 3.1's model card (llama3).
 
-import { z } from "zod";
+import * as z from "zod";
 
 interface Base {
   /** Elements of a head that are turned. */

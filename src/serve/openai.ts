@@ -1,7 +1,7 @@
 // Requests of the OpenAI HTTP API that the server takes: checked, and turned into the engine's. Answers are in `replies.ts`.
 // Reference: the OpenAI API reference, "Completions", "Chat completions" and "Embeddings".
 
-import { z } from "zod";
+import * as z from "zod";
 import type { ChatMessage } from "../models/tokenizer.js";
 import { type GenerateRequest, type Prompt, RequestError } from "./api.js";
 

@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parseDocument } from "yaml";
-import { z } from "zod";
+import * as z from "zod";
 import { didYouMean } from "../compiler/nearest.js";
 import { PRESETS } from "../models/presets.js";
 import { RECOMPUTE } from "../models/training.js";

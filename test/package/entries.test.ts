@@ -42,6 +42,16 @@ test("entries share their state, and name the author's line", () => {
   expect(out.trim().split("\n")).toEqual(["true true false", "true"]);
 });
 
+test("the command's loader and the package's share what they load", () => {
+  const out = run(`
+    import { createRequire } from "node:module";
+    import { Module } from "vexil/nn";
+    const { load } = createRequire(${JSON.stringify(`${root}/`)})("./dist/node/load.cjs");
+    console.log(load("nn/index").Module === Module, load("index").tensor([1]).shape.join());
+  `);
+  expect(out.trim()).toBe("true 1");
+});
+
 test("a program's second start finds the engine's code of the first, unless it is damaged", () => {
   const cache = mkdtempSync(join(tmpdir(), "vexil-code-"));
   const start = (program: string, env: Record<string, string> = {}): string =>

@@ -1,6 +1,6 @@
 // BERT (Devlin et al., 2018): an encoder. Every token sees all others; norms stand behind attention and MLP.
 
-import { z } from "zod";
+import * as z from "zod";
 import { ACTIVATIONS, commonFields, eosIds, ModelConfigError, parseFields, size } from "../config.js";
 import type { Family } from "../family.js";
 

@@ -1,7 +1,7 @@
 // DeepSeek-V3 and R1 (DeepSeek-AI, 2024): latent attention; after a few dense layers many routed experts, chosen within
 // the best groups by sigmoid scores with a bias, and shared ones; layers behind the last that predict further tokens.
 
-import { z } from "zod";
+import * as z from "zod";
 import {
   decoder,
   decoderFields,

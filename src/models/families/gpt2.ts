@@ -1,7 +1,7 @@
 // GPT-2 (Radford et al., 2019): learned positions, layer norms, biases everywhere, one matrix for query, key and value.
 // Its files hold matrices as [in, out].
 
-import { z } from "zod";
+import * as z from "zod";
 import { ACTIVATIONS, commonFields, eosIds, ModelConfigError, parseFields, size } from "../config.js";
 import type { Family } from "../family.js";
 

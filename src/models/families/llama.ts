@@ -1,6 +1,6 @@
 // Llama 1 to 3: grouped-query attention, rotary positions, SwiGLU (Touvron et al., 2023; Llama team, 2024).
 
-import { z } from "zod";
+import * as z from "zod";
 import { decoder, decoderFields, gated, grouped, parseFields } from "../config.js";
 import type { Family } from "../family.js";
 

@@ -1,6 +1,6 @@
 // Mistral 7B (Jiang et al., 2023): Llama's blocks; every layer sees a window of tokens where the config names one.
 
-import { z } from "zod";
+import * as z from "zod";
 import { decoder, decoderFields, gated, grouped, parseFields, size } from "../config.js";
 import type { Family } from "../family.js";
 

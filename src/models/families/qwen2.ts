@@ -1,6 +1,6 @@
 // Qwen2 and Qwen2.5 (Qwen team, 2024): Llama's blocks with biases on queries, keys and values.
 
-import { z } from "zod";
+import * as z from "zod";
 import { type DecoderFields, decoder, decoderFields, gated, grouped, parseFields, size } from "../config.js";
 import type { Family } from "../family.js";
 

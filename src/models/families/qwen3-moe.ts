@@ -1,6 +1,6 @@
 // Qwen3-MoE (Qwen team, 2025): Qwen3's attention, experts in most layers, no shared one.
 
-import { z } from "zod";
+import * as z from "zod";
 import { decoder, type ExpertsConfig, gated, ModelConfigError, parseFields, size } from "../config.js";
 import type { Family } from "../family.js";
 import { qwen3Attention, qwen3Fields } from "./qwen3.js";

@@ -1,6 +1,6 @@
 // Qwen3, dense (Qwen team, 2025): RMS norms of each query and key head, a head dimension of its own.
 
-import { z } from "zod";
+import * as z from "zod";
 import {
   decoder,
   decoderFields,

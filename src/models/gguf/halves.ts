@@ -16,10 +16,14 @@ const fromHalf = (h: number): number => {
         : (1 + m / 1024) * 2 ** (e - 15);
   return h & 0x8000 ? -v : v;
 };
-const HALVES = Float32Array.from({ length: 65536 }, (_, h) => fromHalf(h));
+/** Made when the first is asked for: most programs read no such file. */
+let halves: Float32Array | undefined;
 
 /** The value of 16 bits. */
-export const half = (bits: number): number => HALVES[bits]!;
+export const half = (bits: number): number => {
+  halves ??= Float32Array.from({ length: 65536 }, (_, h) => fromHalf(h));
+  return halves[bits]!;
+};
 
 /** The nearest half, ties to even. */
 export function toHalf(v: number): number {
