@@ -96,7 +96,9 @@ function fillLate(code) {
     const mentions = code.match(new RegExp(`\\b${name}\\b`, "g")).length;
     // Declared, filled and asked for, each once.
     if (!filling || mentions > 3) continue;
-    code = code.replace(`${filling};`, () => "").replace(asked, () => `(${filling},${name})`);
+    code = code
+      .replace(`${filling};`, () => "")
+      .replace(asked, () => `(Object.keys(${name}).length||${filling},${name})`);
   }
   return code;
 }

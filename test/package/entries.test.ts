@@ -45,11 +45,12 @@ test("entries share their state, and name the author's line", () => {
 test("the command's loader and the package's share what they load", () => {
   const out = run(`
     import { createRequire } from "node:module";
+    import { tensor } from "vexil";
     import { Module } from "vexil/nn";
     const { load } = createRequire(${JSON.stringify(`${root}/`)})("./dist/node/load.cjs");
-    console.log(load("nn/index").Module === Module, load("index").tensor([1]).shape.join());
+    console.log(load("nn/index").Module === Module, load("index").tensor === tensor);
   `);
-  expect(out.trim()).toBe("true 1");
+  expect(out.trim()).toBe("true true");
 });
 
 test("a program's second start finds the engine's code of the first, unless it is damaged", () => {
