@@ -118,6 +118,11 @@ const seeded = seededWorks(client, name);
 const bad = badWorks(client, name);
 const aborted = abortedWorks(client, name, random);
 const problems = [];
+/** Said at once, too: an hour is long to wait for the first sign of trouble. */
+const problem = (text) => {
+  problems.push(text);
+  console.error(`PROBLEM ${text.slice(0, 400)}`);
+};
 const counts = new Map();
 const count = (kind) => counts.set(kind, (counts.get(kind) ?? 0) + 1);
 let refused = 0;
@@ -126,7 +131,7 @@ let refused = 0;
 for (const work of seeded) {
   work.alone = await work.run();
   const again = await work.run();
-  if (again !== work.alone) problems.push(`${work.kind}: alone, twice: ${again} instead of ${work.alone}`);
+  if (again !== work.alone) problem(`${work.kind}: alone, twice: ${again} instead of ${work.alone}`);
 }
 
 async function one() {
@@ -139,11 +144,11 @@ async function one() {
   try {
     const got = await Promise.race([work.run(), lost]);
     if (work.alone !== undefined && got !== work.alone)
-      problems.push(`${work.kind}: ${JSON.stringify(got)} instead of ${JSON.stringify(work.alone)}`);
+      problem(`${work.kind}: ${JSON.stringify(got)} instead of ${JSON.stringify(work.alone)}`);
     count(work.kind);
   } catch (e) {
-    if (e?.status !== 429) problems.push(`${work.kind}: ${e?.message ?? e}`);
-    else if (e.headers?.get("retry-after") == null) problems.push(`${work.kind}: 429 without Retry-After`);
+    if (e?.status !== 429) problem(`${work.kind}: ${e?.message ?? e}`);
+    else if (e.headers?.get("retry-after") == null) problem(`${work.kind}: 429 without Retry-After`);
     else {
       refused++;
       await sleep(20 + random() * 100);

@@ -416,6 +416,24 @@ describe("bad requests", () => {
     });
   });
 
+  it("answers a client whose body nobody reads, however slowly it comes, and then its next request", async () => {
+    const socket = connect(server.port, "127.0.0.1");
+    let got = "";
+    socket.setEncoding("utf8").on("data", (d) => {
+      got += d;
+    });
+    const closed = new Promise<void>((resolve, reject) =>
+      socket.once("close", () => resolve()).once("error", reject),
+    );
+    const head = "host: a\r\ncontent-length: 40000\r\n\r\n";
+    socket.write(`POST /nothing HTTP/1.1\r\n${head}${" ".repeat(20_000)}`);
+    await new Promise((r) => setTimeout(r, 1500));
+    socket.write(" ".repeat(20_000));
+    socket.write("GET /health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    await closed;
+    expect(got.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 404", "HTTP/1.1 200"]);
+  });
+
   it("refuses a huge body, announced or not", async () => {
     const big = JSON.stringify({ prompt: "a".repeat(100_000) });
     const response = await post("/v1/completions", big);

@@ -40,8 +40,12 @@ export class ListenError extends Error {
 export async function listen(engine: Engine, options: ListenOptions): Promise<RunningServer> {
   const host = options.host ?? "127.0.0.1";
   const app = createApp(engine, options);
-  const server = createServer({ maxHeaderSize: MAX_HEADER }, getRequestListener(app.fetch));
-  server.headersTimeout = 30_000;
+  // What a refused client still sends is read away by Node, within its time for a request; cut sooner, the client would see the connection
+  // break instead of the answer.
+  const listener = getRequestListener(app.fetch, { autoCleanupIncoming: false });
+  const server = createServer({ maxHeaderSize: MAX_HEADER }, listener);
+  // Counted from the connection: on a machine that stalls, a shorter time would cut clients that did send.
+  server.headersTimeout = 60_000;
   // Longer than clients and load balancers keep a connection, or they send a request into one that is just being closed.
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   await new Promise<void>((resolve, reject) => {
