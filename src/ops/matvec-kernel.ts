@@ -6,7 +6,7 @@
 
 import { dotAccumulator } from "../compiler/ir/ops/reduce.js";
 import { constexpr, dim, i32, ptr } from "../compiler/lang/index.js";
-import { type Chip, kernel } from "../runtime/index.js";
+import { type Chip, kernel, tuningOf } from "../runtime/index.js";
 import { isFloatDType, type Tensor } from "../tensor/index.js";
 
 /**
@@ -111,7 +111,7 @@ const SHARED_ROWS = 4;
 /** The same for a matrix that is contiguous along n: accumulators of all rows stay in a nearby cache. */
 const N_BLOCK = 1024;
 const SHORT = 64;
-const N_COLUMNS = 8192;
+const N_SUMS = 8192;
 const LEAST_N_COLUMNS = 64;
 
 const powerFrom = (n: number): number => 2 ** Math.ceil(Math.log2(Math.max(n, 1)));
@@ -154,7 +154,7 @@ export function launchFewRows(
     return true;
   }
   if (w.colStride !== 1) return false;
-  const most = Math.max(LEAST_N_COLUMNS, Math.min(N_COLUMNS / BM, 4096));
+  const most = Math.max(LEAST_N_COLUMNS, Math.min(sumsOf(chip, size) / BM, 4096));
   const share = powerFrom(Math.ceil(N / chip.capabilities.threads));
   const BN = Math.min(most, Math.max(LEAST_N_COLUMNS, share));
   const BK = blockOf(K);
@@ -162,6 +162,15 @@ export function launchFewRows(
   const strides = { sxm: x.rowStride, sxk: x.colStride, sw: w.rowStride };
   alongN.launch([Math.ceil(N / BN)], { ...common, ...strides, BM, BN, BK, REST, ACC });
   return true;
+}
+
+/** Results that a program adds up where the matrix is contiguous along n: what the chip's tuning tables say, else {@link N_SUMS}. */
+function sumsOf(chip: Chip, size: Readonly<Record<"M" | "N" | "K", number>>): number {
+  const sums = tuningOf(chip, "few_rows", size)?.["SUMS"] ?? N_SUMS;
+  if (typeof sums === "number" && sums >= 1 && Number.isInteger(Math.log2(sums))) return sums;
+  throw new RangeError(
+    `the tuning table of ${chip.name}: SUMS of few_rows must be a power of two, not ${sums}`,
+  );
 }
 
 /** A power of two that divides K if one of 64 or more does, else one that leaves a short rest. */

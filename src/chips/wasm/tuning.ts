@@ -40,6 +40,13 @@ export const tuning: TuningTable = {
           "BN": 128
         }
       }
+    ],
+    "few_rows": [
+      {
+        "use": {
+          "SUMS": 32768
+        }
+      }
     ]
   }
 };

@@ -1,6 +1,6 @@
 // How often the inner loop's body of a nest that only moves elements and computes them one by one is written, where nobody
 // behind the printer unrolls: what a turn costs beside its work (the loop, the sums of addresses) is then paid once for
-// several vectors. Sums know for themselves how many accumulators they want.
+// several vectors. Sums in registers know for themselves how many accumulators they want.
 
 import { visitTree } from "./axis.js";
 import type { Nest } from "./nest.js";
@@ -12,8 +12,16 @@ const MOST = 4;
 /** Vectors of a row of a block that are moved without a loop: so short a loop's end is mispredicted, which costs more than they do. */
 const ROW = 16;
 
+/** The same for products that are added to rows of the frame: more of them gain nothing. */
+const SUMS = 2;
+
+/** Whether all that the nest does is to add jammed products to rows of results in the frame. */
+export const addsInFrame = ({ sinks, axis, jam }: Nest): boolean =>
+  axis >= 0 && jam.count > 1 && sinks.every((s) => s.jams === true && !s.reduces!.includes(axis));
+
 export function copiesOf(nest: Nest): number {
   const { sinks, code } = nest;
+  if (code.unit.shape.unroll && addsInFrame(nest)) return SUMS;
   if (!code.unit.shape.unroll || nest.axis < 0 || sinks.some((s) => s.reduces || (!s.offset && !s.writes)))
     return 1;
   const { costs, cells } = code.unit;

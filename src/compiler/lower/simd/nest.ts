@@ -17,7 +17,7 @@ import {
   streamedLoads,
 } from "./ahead.js";
 import { chooseAxis } from "./axis.js";
-import { copiesOf } from "./copies.js";
+import { addsInFrame, copiesOf } from "./copies.js";
 import { emitCopied } from "./copy-packed.js";
 import { type Emitter, isReg, TooWide } from "./emit.js";
 import { elementwise } from "./elementwise.js";
@@ -266,7 +266,8 @@ export class Nest {
       emitRoots(this.sinks, this.jam, contexts, Math.min(unroll, contexts.length));
     };
     // What does not add up may go vector by vector where a mask cuts it: that is less code.
-    const restUnroll = this.sinks.some((s) => s.unroll) || this.movesScalars() ? unroll : 1;
+    const inRegisters = this.sinks.some((s) => s.unroll) && !addsInFrame(this);
+    const restUnroll = inRegisters || this.movesScalars() ? unroll : 1;
     this.masks = terms.masks;
     if (terms.all.length === 0) e.loop(0, size, block, turn(NONE));
     else {
@@ -305,6 +306,7 @@ export class Nest {
       : Math.max(copiesOf(this), ...this.sinks.map((s) => s.unroll ?? 1));
     // A sum whose loads are early is in one order, alone or jammed with others.
     if (earlyLoads(this).length > 0) return 1;
+    if (addsInFrame(this)) return Math.min(wanted, this.space[this.axis]! / this.lanes);
     // Turns that are jammed are independent of each other already.
     const copies = Math.max(1, wanted / this.jam.count);
     return Math.min(copies, this.space[this.axis]! / this.lanes);
