@@ -72,6 +72,7 @@ def both(name, doc, f, w, a, b, d32, d64):
 both("EXP", "exp(r) = 1 + r + r^2 * p(r)", expq, lambda r: r ** 2 / exp(r), -LN2 * 1.001, LN2 * 1.001, 5, 12)
 both("EXP2", "2^r = 1 + r * ln 2 + r^2 * p(r)", exp2q, lambda r: r ** 2 / exp(r * LN2), -1, mpf("1.0007"), 5, 12)
 emit("EXP2_NEAR", "2^r = 1 + r * p(r)", off(lambda r: expm1(r * LN2) / r), lambda r: r / exp(r * LN2), mpf("-0.5"), mpf("0.5"), 5, "f32")
+emit("EXP2_FUSED", "2^r = 1 + r * p(r)", off(lambda r: expm1(r * LN2) / r), lambda r: abs(r) / exp(r * LN2), mpf("-0.5"), mpf("0.5"), 4, "f32")
 both("EXPM1", "expm1(r) = r + r^2 * p(r)", expq, off(lambda r: r ** 2 / expm1(r)), -H * 1.01, H * 1.01, 5, 10)
 emit("LOG", "log1p(f) = f - f^2 / 2 + f^3 * p(f)", off(lambda f: (log1p(f) - f + f * f / 2) / f ** 3), off(lambda f: f ** 3 / log1p(f)), 1 / S - 1, S - 1, 7, "f32")
 zmax = ((S - 1) / (S + 1)) ** 2 * mpf("1.001")

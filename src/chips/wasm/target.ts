@@ -7,7 +7,7 @@ import type { Artifact, Target } from "../../compiler/target.js";
 import { compileForm, type WasmFeatures } from "./artifact.js";
 
 /** Rises with every change of the produced code. */
-const PRINTER_VERSION = 16;
+const PRINTER_VERSION = 17;
 
 export class WasmTarget implements Target {
   readonly name = "wasm";

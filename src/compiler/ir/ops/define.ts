@@ -58,6 +58,12 @@ export function madeBy(v: Value | undefined, opcode: string): Op | undefined {
   return def && "opcode" in def && def.opcode === opcode ? def : undefined;
 }
 
+/** Whether an op on the way of a reduction's result gives each element beside those that it was made of. */
+export const spreadsBack = (reduce: Op, op: Op): boolean =>
+  op.opcode === "splat" ||
+  op.opcode === "broadcast" ||
+  (op.opcode === "expandDims" && op.attrs["axis"] === reduce.attrs["axis"]);
+
 /**
  * The value of every element of `v`, if it is a constant: of a `const`, or of one seen through `splat`,
  * `broadcast` and other ops that only change the shape. It is rounded to the dtype of `v`.

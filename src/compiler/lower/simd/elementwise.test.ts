@@ -168,4 +168,29 @@ describe("element-wise ops", () => {
             }),
           );
   });
+
+  it("takes extremes off their elements, also where all or some are NaN", () => {
+    for (const kind of ["max", "min"])
+      for (const along of [0, 1])
+        expectSame(
+          ...program(["f32"], (b, [x]) => {
+            const shape = [8, 8];
+            const grid = b.value("reshape", [x!], { shape });
+            // A row, and a column, of nothing but NaN.
+            const at = b.value("arange", [], { start: 0, end: 64 });
+            const two = (v: number) => b.constant(v, "i32", [64]);
+            const row = b.value("cmp", [b.value("div", [at, two(8)]), two(3)], { pred: "eq" });
+            const column = b.value("cmp", [b.value("rem", [at, two(8)]), two(5)], { pred: "eq" });
+            const lost = b.value("reshape", [b.value("or", [row, column])], { shape });
+            const v = b.value("select", [lost, b.constant(Number.NaN, "f32", shape), grid]);
+            // Beside their own elements (NaN stays NaN), and beside others' (where it is the extreme that is NaN).
+            return [0, 1].flatMap((axis) => {
+              const r = b.value("reduce", [v], { kind, axis, nan: "ignore" });
+              const wide = b.value("expandDims", [r], { axis: along });
+              const off = b.value("sub", [v, b.value("broadcast", [wide], { shape })]);
+              return [b.value("reshape", [off], { shape: [64] })];
+            });
+          }),
+        );
+  });
 });

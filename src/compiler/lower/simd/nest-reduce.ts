@@ -129,6 +129,7 @@ class Accumulate {
       const value = e.reg(kind, lanes);
       if (lanes > 1 && isPlainExtreme(this.c)) {
         e.assign(value, noExtreme(this.c));
+        if (this.c.ignoreNaN && this.c.takenOff) return { value };
         const bits = e.reg("i32", lanes);
         e.assign(bits, seen.start(this.c));
         return { value, bits };
@@ -169,10 +170,10 @@ class Accumulate {
   add(u: number, x: Operand, ctx: Context): void {
     const { e, lanes } = this.nest;
     const sum = this.sumOf(u);
-    if (sum.bits) {
+    if (lanes > 1 && isPlainExtreme(this.c)) {
       const one = this.vectorOf(x, lanes);
       e.assign(sum.value, extremeOf(e, this.c, sum.value, one, lanes));
-      e.assign(sum.bits, seen.both(e, this.c, sum.bits, seen.of(e, one, lanes), lanes));
+      if (sum.bits) e.assign(sum.bits, seen.both(e, this.c, sum.bits, seen.of(e, one, lanes), lanes));
       return;
     }
     if (!sum.index) {
@@ -202,13 +203,14 @@ class Accumulate {
     const first = this.nest.jam.turn * this.unrolled;
     const own = this.sums.slice(first, first + this.unrolled);
     // The bits that an extreme keeps take the place of an index.
-    const plain = own[0]!.bits !== undefined;
+    const plain = lanes > 1 && isPlainExtreme(c);
+    const bits = own[0]!.bits !== undefined;
     let list: Best[] = own.map((s) => ({ value: s.value, index: s.index ?? s.bits ?? 0 }));
     const join = (a: Best, b: Best, n: number): Best => {
       if (isArg(c)) return better(e, c, a, b, n, true);
       if (!plain) return { value: combine(e, c, a.value, b.value, n), index: 0 };
       const value = extremeOf(e, c, a.value, b.value, n);
-      return { value, index: seen.both(e, c, a.index, b.index, n) };
+      return { value, index: bits ? seen.both(e, c, a.index, b.index, n) : 0 };
     };
     const halve = (n: number): void => {
       while (list.length > 1) {
@@ -222,7 +224,7 @@ class Accumulate {
       for (; width > NARROW; width /= 2) {
         const half = (lane: number): Best => ({
           value: e.op("half", kind, width / 2, [list[0]!.value], { lane }),
-          index: plain ? e.op("half", "i32", width / 2, [list[0]!.index], { lane }) : 0,
+          index: bits ? e.op("half", "i32", width / 2, [list[0]!.index], { lane }) : 0,
         });
         list = [join(half(0), half(1), width / 2)];
       }
@@ -230,12 +232,12 @@ class Accumulate {
       const { value, index } = list[0]!;
       list = Array.from({ length: width }, (_, k) => ({
         value: e.extract(value, kind, k),
-        index: isArg(c) || plain ? e.extract(index, "i32", k) : 0,
+        index: isArg(c) || bits ? e.extract(index, "i32", k) : 0,
       }));
       halve(1);
     }
     const [{ value, index }] = list as [Best];
-    this.write(undefined, plain ? { value: seen.result(e, index, value), index: 0 } : { value, index }, 1);
+    this.write(undefined, bits ? { value: seen.result(e, index, value), index: 0 } : { value, index }, 1);
   }
 
   /** Puts a finished element (or vector of them) where the result belongs. */

@@ -1,6 +1,7 @@
 // How elements are combined in reductions and scans: neutral elements, combining, and the last step.
 
-import { type DType, isFloat, isSigned, type Op } from "../../ir/index.js";
+import { type DType, isFloat, isSigned, type Op, type Value } from "../../ir/index.js";
+import { spreadsBack } from "../../ir/ops/define.js";
 import { compare, elementwise, select } from "./elementwise.js";
 import type { Emitter } from "./emit.js";
 import type { Operand } from "./form.js";
@@ -12,13 +13,23 @@ export interface Combiner {
   readonly kind: string;
   readonly dtype: DType;
   readonly ignoreNaN: boolean;
+  /** It is only taken off the elements themselves: where all are NaN, so are the differences, whatever it is. */
+  readonly takenOff: boolean;
 }
 
 export const combinerOf = (op: Op): Combiner => ({
   kind: op.attrs["kind"] as string,
   dtype: op.operands[0]!.type.dtype,
   ignoreNaN: op.attrs["nan"] === "ignore",
+  takenOff: op.opcode === "reduce" && isTakenOff(op, op.results[0]!),
 });
+
+const isTakenOff = (reduce: Op, v: Value): boolean =>
+  [...v.uses].every((use) =>
+    spreadsBack(reduce, use)
+      ? isTakenOff(reduce, use.results[0]!)
+      : use.opcode === "sub" && use.operands[0] === reduce.operands[0],
+  );
 
 export const isArg = (c: Combiner): boolean => c.kind === "argmax" || c.kind === "argmin";
 const isMax = (c: Combiner): boolean => c.kind === "max" || c.kind === "argmax";
@@ -96,7 +107,7 @@ export const seen = {
     e.op("select", "f32", 1, [e.op("gtS", "mask", 1, [bits, 0x7f800000]), Number.NaN, x]),
 };
 
-/** Whether {@link extremeOf} and {@link seen} serve. */
+/** Whether {@link extremeOf} serves, with {@link seen} unless {@link Combiner.takenOff}. */
 export const isPlainExtreme = (c: Combiner): boolean =>
   (c.kind === "max" || c.kind === "min") && isFloat(c.dtype) && regKind(c.dtype) === "f32";
 /** The extreme of no numbers. */

@@ -212,6 +212,44 @@ describe("exp2Approx of a tile less its maximum", () => {
       });
     }
   });
+  it("keeps the bound where the maximum is other elements'", () => {
+    const func = parse(`func @f(%out: buffer<f32>, %x: buffer<f32>) {
+    %at: i32[64] = arange {start: 0, end: 64}()
+    %grid: i32[8,8] = reshape {shape: [8, 8]}(%at)
+    %v: f32[8,8] = load(%x, %grid)
+    %top: f32[8] = reduce {kind: "max", axis: 1, nan: "ignore"}(%v)
+    %row: f32[1,8] = expandDims {axis: 0}(%top)
+    %tops: f32[8,8] = broadcast {shape: [8, 8]}(%row)
+    %d: f32[8,8] = sub(%v, %tops)
+    %y: f32[8,8] = exp2Approx(%d)
+    store(%out, %grid, %y)
+  }`);
+    expandMath(func);
+    expect(opcodes(func)).toContain("min");
+  });
+  it("is nearer than the rounded product where there is a factor", () => {
+    const func = parse(
+      text("%tops")
+        .replace("exp2Approx(%d)", "exp2Approx(%p)")
+        .replace(
+          "%y:",
+          `%one: f32 = const {dtype: "f32", value: ${Math.fround(Math.LOG2E)}}()
+    %c: f32[1024] = splat {shape: [1024]}(%one)
+    %p: f32[1024] = mul(%d, %c)
+    %y:`,
+        ),
+    );
+    expandMath(func);
+    verify(func);
+    const xs = points("f32", -88, 0).filter((x) => !(x > 0));
+    for (let i = 0; i < xs.length; i += LANES) xs[i] = 0;
+    const padded = xs.slice(0, xs.length - (xs.length % LANES));
+    run(func, [padded], true).forEach((got, i) => {
+      const want = 2 ** (Math.fround(Math.LOG2E) * padded[i]!);
+      if (want < 2 ** -126) expect(got).toBeLessThanOrEqual(2 ** -126);
+      else expect(ulps("f32", got, want), `${padded[i]} gives ${got}`).toBeLessThanOrEqual(2.25);
+    });
+  });
   it("keeps the bound where the maximum is another tile's", () => {
     const func = parse(text("%v"));
     expandMath(func);

@@ -2,6 +2,7 @@
 
 import type { Builder } from "../../ir/builder.js";
 import type { Value } from "../../ir/ir.js";
+import { constantOf, madeBy } from "../../ir/ops/define.js";
 import { COEFFICIENTS } from "./coefficients.js";
 import { Kit } from "./kit.js";
 import { neverPositive } from "./never-positive.js";
@@ -61,6 +62,8 @@ export function exp2Approx(b: Builder, x: Value): Value {
   if (k.wide) return exp2(b, x);
   const { magic, bias, mantissa } = k.format;
   const small = neverPositive(x);
+  const factor = small ? Number(constantOf(madeBy(x, "mul")?.operands[1]) ?? 0) : 0;
+  if (factor > 0) return exp2OfProduct(k, madeBy(x, "mul")!.operands[0]!, factor);
   const inside = small ? k.atLeast(x, -bias) : k.clamp(x, -bias, bias + 1);
   const t = k.add(inside, magic + bias);
   const r = k.sub(inside, k.sub(t, magic + bias));
@@ -68,6 +71,19 @@ export function exp2Approx(b: Builder, x: Value): Value {
   // Where the power may be infinite it must not meet a 0; where it is not, this takes no constant 1, and adds to sums in one step.
   if (small) return k.fma(k.mul(r, k.poly(r, COEFFICIENTS.f32.EXP2_NEAR)), power, power);
   return k.mul(k.poly(r, [1, ...COEFFICIENTS.f32.EXP2_NEAR]), power);
+}
+
+/**
+ * 2^(x * factor) for x that is not above 0. The product is never rounded to a number of its own, which is off by more the farther
+ * it is from 0: that pays for a polynomial of one degree less, and it is two sums less an element.
+ */
+function exp2OfProduct(k: Kit, x: Value, factor: number): Value {
+  const { magic, bias, mantissa } = k.format;
+  const inside = k.atLeast(x, -bias / factor);
+  const t = k.fma(inside, factor, magic + bias);
+  const r = k.fma(inside, factor, k.sub(magic + bias, t));
+  const power = k.fromBits(k.shl(k.bits(t), mantissa));
+  return k.fma(k.mul(r, k.poly(r, COEFFICIENTS.f32.EXP2_FUSED)), power, power);
 }
 
 /** e^x - 1, at most 3 ULP, also near 0. */

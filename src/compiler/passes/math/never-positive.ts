@@ -1,10 +1,10 @@
 // A range that expansions make use of: what softmax takes exponentials of is at most 0.
 
-import type { Value } from "../../ir/ir.js";
-import { constantOf, madeBy } from "../../ir/ops/define.js";
+import type { Op, Value } from "../../ir/ir.js";
+import { constantOf, madeBy, spreadsBack } from "../../ir/ops/define.js";
 
 /** The ops that give a maximum back the shape of what it is the maximum of. */
-const SPREADS = ["splat", "broadcast", "expandDims", "reshape"] as const;
+const SPREADS: readonly string[] = ["splat", "broadcast", "expandDims"];
 
 /**
  * Whether no element is above 0, seen from how the value was made: a tile less its own maximum along an axis, times a constant
@@ -16,14 +16,16 @@ export function neverPositive(x: Value): boolean {
   const difference = madeBy(x, "sub");
   if (!difference) return false;
   const [from, what] = difference.operands as [Value, Value];
-  const maximum = madeBy(unspread(what), "reduce");
-  return maximum?.attrs["kind"] === "max" && maximum.operands[0] === from;
-}
-
-function unspread(v: Value): Value {
-  for (const opcode of SPREADS) {
-    const op = madeBy(v, opcode);
-    if (op) return unspread(op.operands[0]!);
+  const spreads: Op[] = [];
+  let at = what;
+  while (at.def && "opcode" in at.def && SPREADS.includes(at.def.opcode)) {
+    spreads.push(at.def);
+    at = at.def.operands[0]!;
   }
-  return v;
+  const maximum = madeBy(at, "reduce");
+  return (
+    maximum?.attrs["kind"] === "max" &&
+    maximum.operands[0] === from &&
+    spreads.every((op) => spreadsBack(maximum, op))
+  );
 }
