@@ -14,6 +14,18 @@ const SHAPES = [
   [2100, 4112, 192],
   [2600, 2056, 1040],
 ];
+/** Blocks that workgroups take in turn: few and many, odd counts, one turn of the sum, cut at the edges. They are repeated, and captured. */
+const TURNS = [
+  [384, 1024, 64],
+  [2100, 4112, 192],
+  [2600, 2064, 1040],
+  [4080, 4176, 208],
+  [640, 3072, 2048],
+  [1000, 8192, 128],
+  [3968, 3840, 72],
+];
+/** Launches that may run into each other, and replays of a graph of six. */
+const [REPEATS, REPLAYS] = [60, 10];
 /** Error over magnitude that rounding explains. */
 const MOST = { f32: 2e-5, f16: 1e-3, bf16: 8e-3, tf32: 4e-3, i8: 1e-9 };
 
@@ -32,6 +44,12 @@ export async function check(vexil) {
           await product(vexil, dtype, [M, N, K], turned),
           MOST[dtype],
         );
+  for (const dtype of ["bf16", "f16", "tf32"])
+    for (const [M, N, K] of TURNS)
+      for (const turned of ["nn", "nt", "tn", "tt"]) {
+        const what = `matmul ${dtype} ${M} ${N} ${K} ${turned} repeated`;
+        say(what, await product(vexil, dtype, [M, N, K], turned, repeated), MOST[dtype]);
+      }
   for (const dtype of ["bf16", "f16"])
     for (const [S, D, keyHeads, causal] of [
       [128, 128, 2, true],
@@ -46,7 +64,38 @@ export async function check(vexil) {
   return right;
 }
 
-async function product(vexil, dtype, [M, N, K], turned) {
+async function once(vexil, a, b) {
+  return vexil.matmul(a, b).data();
+}
+
+/** The result if launches one after another, and a graph's replays, give the same bits where NaN stood before; else NaN. */
+async function repeated(vexil, a, b) {
+  const shape = [a.shape[0], b.shape[1]];
+  const spoil = () => vexil.scope(() => void vexil.full(shape, Number.NaN, { dtype: a.dtype }));
+  spoil();
+  const first = vexil.matmul(a, b);
+  const same = async (t) => (await vexil.scope(() => vexil.eq(t, first).all()).item()) === true;
+  let right = true;
+  for (let i = 0; i < REPEATS; i++) {
+    if (i % 20 === 0) spoil();
+    const t = vexil.matmul(a, b);
+    if (i % 20 === 19) right &&= await same(t);
+    t.dispose();
+  }
+  spoil();
+  const graph = vexil.capture(() => Array.from({ length: 6 }, () => vexil.matmul(a, b)));
+  for (let i = 0; i < REPLAYS; i++) graph.replay();
+  for (const t of graph.result) {
+    right &&= await same(t);
+    t.dispose();
+  }
+  graph.dispose();
+  const got = await first.data();
+  first.dispose();
+  return right ? got : got.fill(Number.NaN);
+}
+
+async function product(vexil, dtype, [M, N, K], turned, run = once) {
   const make = (shape) => {
     if (dtype === "i8") return vexil.randint(-8, 8, shape, { dtype });
     return /f32/.test(dtype) ? vexil.randn(shape) : vexil.randn(shape).to(dtype);
@@ -55,7 +104,7 @@ async function product(vexil, dtype, [M, N, K], turned) {
   vexil.setFloat32MatmulPrecision(dtype === "tf32" ? "high" : "highest");
   const a = turned[0] === "t" ? a0.t().contiguous().t() : a0;
   const b = turned[1] === "t" ? b0.t().contiguous().t() : b0;
-  const got = await vexil.matmul(a, b).data();
+  const got = await run(vexil, a, b);
   const [A, X] = [await a0.data(), await b0.data()];
   let worst = 0;
   for (let q = 0; q < 400; q++) {
@@ -65,6 +114,7 @@ async function product(vexil, dtype, [M, N, K], turned) {
     if (dtype === "i8") s = (s << 24) >> 24;
     worst = Math.max(worst, Math.abs(got[i * N + j] - s) / (Math.abs(s) + Math.sqrt(K)));
   }
+  vexil.emptyCache(vexil.defaultChip());
   return worst;
 }
 

@@ -19,17 +19,7 @@ export function printBarrier(u: PtxUnit, bases: Bases, s: Of<"bulkBarrier">): vo
 export function printArrive(u: PtxUnit, bases: Bases, s: Of<"bulkArrive">): void {
   const under = guard(u, s.mask);
   const { text } = addressOf(u, bases, s.place);
-  if (!s.other) {
-    u.emit(`${under}mbarrier.arrive.shared.b64 _, ${text};`);
-    return;
-  }
-  const [here, there, rank] = [u.temp("i32"), u.temp("i32"), u.temp("i32")];
-  const [, base, plus] = /^\[(.*?)\+(-?\d+)\]$/.exec(text)!;
-  u.emit(`add.s32 ${here}, ${base}, ${plus};`);
-  u.emit(`mov.u32 ${rank}, %cluster_ctarank;`);
-  u.emit(`xor.b32 ${rank}, ${rank}, 1;`);
-  u.emit(`mapa.shared::cluster.u32 ${there}, ${here}, ${rank};`);
-  u.emit(`${under}mbarrier.arrive.shared::cluster.b64 _, [${there}];`);
+  u.emit(`${under}mbarrier.arrive.shared.b64 _, ${text};`);
 }
 
 export function printExpect(u: PtxUnit, bases: Bases, s: Of<"bulkExpect">): void {
@@ -39,21 +29,13 @@ export function printExpect(u: PtxUnit, bases: Bases, s: Of<"bulkExpect">): void
   u.emit(`${under}mbarrier.arrive.expect_tx.shared.b64 _, ${text}, ${bytes};`);
 }
 
-/** Both workgroups of a cluster, as a mask. */
-function cluster(u: PtxUnit): string {
-  const t = u.temp("h");
-  u.emit(`mov.b16 ${t}, 3;`);
-  return t;
-}
-
 export function printBulkCopy(u: PtxUnit, bases: Bases, s: Of<"bulkCopy">): void {
   const under = guard(u, s.mask);
   if (under === undefined) return;
   const [to, barrier] = [addressOf(u, bases, s.to), addressOf(u, bases, s.barrier)];
   const from = s.from.map((x) => u.register(x, "i32")).join(", ");
-  const [many, mask] = s.both ? [".multicast::cluster", `, ${cluster(u)}`] : ["", ""];
   u.emit(
-    `${under}cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes${many} ${to.text}, [${bases.map(s.map)}, {${from}}], ${barrier.text}${mask};`,
+    `${under}cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes ${to.text}, [${bases.map(s.map)}, {${from}}], ${barrier.text};`,
   );
 }
 

@@ -32,8 +32,6 @@ export interface KernelMeta {
   readonly params: readonly (readonly ["buffer", number] | readonly ["scalar", ScalarKind])[];
   /** As many workgroups as the GPU has multiprocessors take the programs in turn; their numbers along the axes follow the parameters. */
   readonly persistent?: boolean;
-  /** Workgroups of a cluster: a launch starts whole ones. */
-  readonly cluster?: number;
   /** Block maps that a launch makes (print.ts says where they stand among the parameters). */
   readonly maps?: readonly BlockMap[];
   /** Buffers (by parameter) that it may read while launches before it still run, and those that it writes. */
@@ -243,11 +241,10 @@ export class CudaDriver implements Driver {
   /** Starts no more workgroups than run at once; each takes programs until none is left. */
   private share(meta: KernelMeta, given: number, gridX: number, gridY: number, gridZ: number): void {
     const { words } = this.block;
-    const { cluster = 1 } = meta;
     const [total, most] = [gridX * gridY * gridZ, this.context.device.multiprocessors];
     if (total > 2 ** 31 - 1 - most)
       throw new RangeError(`${meta.name}: ${total} programs are more than one launch of it can count`);
-    words[0] = Math.min(Math.ceil(total / cluster), Math.floor(most / cluster)) * cluster;
+    words[0] = Math.min(total, most);
     words[1] = 1;
     words[2] = 1;
     for (const [axis, n] of [gridX, gridY, gridZ].entries()) words[BLOCK.args / 4 + (given + axis) * 2] = n;

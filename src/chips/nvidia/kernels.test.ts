@@ -11,6 +11,7 @@ import {
   logSoftmax,
   matmul,
   scope,
+  setFloat32MatmulPrecision,
   softmax,
   sort,
   type Tensor,
@@ -75,22 +76,30 @@ describe.skipIf(!hasPtxas)(`library kernels as PTX${hasPtxas ? "" : " (missing: 
         expect(assemble(printPtx(form, capability), capability).bytes.length).toBeGreaterThan(500);
   });
 
-  it.each(["bf16", "f16"] as const)(
+  it.each(["bf16", "f16", "tf32"] as const)(
     "products of %s stream to asynchronous matrix units on 9.0",
     async (dtype) => {
       const chip = await loadChip("wasm");
       setTuning(chip, [{ ...tuning, chip: "wasm" }]);
+      const wide = dtype === "tf32";
+      if (wide) setFloat32MatmulPrecision("high");
       try {
-        const a = empty([512, 512], { dtype, ...on });
-        for (const [x, y] of [
+        const a = empty([512, 512], { dtype: wide ? "f32" : dtype, ...on });
+        const pairs = [
           [a, a],
           [a, a.t()],
-          [a.t(), a],
           [a.t(), a.t()],
-        ] as const) {
+          [a.t(), a],
+        ] as const;
+        // Of 32 bits one operand must stand along the sum.
+        for (const [x, y] of wide ? pairs.slice(0, 3) : pairs) {
           const [form] = formsOf(90, () => matmul(x, y));
+          // One workgroup fills a multiprocessor, and takes one block after another.
+          expect(form!.persistent).toBe(true);
           expect(count(form!.body, "bulkCopy")).toBeGreaterThan(0);
-          expect(count(form!.body, "matrixCommit")).toBe(1);
+          // Step by step where one of 32 bits goes on to registers: all but the second way.
+          const stepwise = wide && !(x === a && y !== a);
+          expect(count(form!.body, "matrixCommit")).toBe(stepwise ? 4 : 1);
           const { report } = assemble(printPtx(form!, 90), 90);
           // ptxas says when it cannot keep products in flight.
           expect(report).not.toMatch(/serialized/);
@@ -98,6 +107,7 @@ describe.skipIf(!hasPtxas)(`library kernels as PTX${hasPtxas ? "" : " (missing: 
         }
       } finally {
         setTuning(chip, []);
+        setFloat32MatmulPrecision("highest");
       }
     },
   );

@@ -106,7 +106,6 @@ const OTHERS: Readonly<Record<string, Print>> = {
   programId: (u, s, d, _, head) => u.emit(`mov.b32 ${d}, ${head.programId(s.index!)};`),
   numPrograms: (u, s, d, _, head) => u.emit(`mov.b32 ${d}, ${head.numPrograms(s.index!)};`),
   isExtra: (u, _s, d, _, head) => u.emit(`mov.pred ${d}, ${head.isExtra()};`),
-  clusterRank: (u, _, d) => u.emit(`mov.u32 ${d}, %cluster_ctarank;`),
   threadId: (u, _, d) => u.emit(`mov.u32 ${d}, %tid.x;`),
   exp2Approx: (u, s, d) => u.emit(`ex2.approx.ftz.f32 ${d}, ${inReg(u, s, 0, "f32")};`),
   sigmoidApprox: (u, s, d) => {

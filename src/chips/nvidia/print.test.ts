@@ -185,19 +185,19 @@ function everyOperation(capability: number): Stmt[] {
   return body;
 }
 
-const CLUSTER: Partial<Form> = { cluster: 2, maps: [{ param: 1, step: { times: 64 }, rows: 64 }] };
+const MAPS: Partial<Form> = { maps: [{ param: 1, step: { times: 64 }, rows: 64 }] };
 
-/** What workgroups of a cluster do with each other's memory. */
-function clusterStatements(i: Reg, p: Reg): Stmt[] {
+/** What the copy engine is told. */
+function bulkStatements(i: Reg, p: Reg): Stmt[] {
   const [place, from] = [{ mem: { shared: 64 }, at: i, plus: 8 }, [i, 0, i] as const];
-  const copy = { s: "bulkCopy", map: 0, to: { mem: { shared: 1024 }, at: 0 }, from, barrier: place, mask: p } as const; // biome-ignore format: one line
   return [
-    op("clusterRank", i, []),
-    { s: "barrier", scope: "cluster" },
+    { s: "bulkBarrier", place, count: 2, mask: p },
+    { s: "bulkFence" },
     { s: "bulkArrive", place },
-    { s: "bulkArrive", place, mask: p, other: true },
-    copy,
-    { ...copy, both: true },
+    { s: "bulkArrive", place, mask: p },
+    { s: "bulkExpect", place, bytes: 8192, mask: p },
+    { s: "bulkCopy", map: 0, to: { mem: { shared: 1024 }, at: 0 }, from, barrier: place, mask: p },
+    { s: "bulkWait", place, parity: i },
   ];
 }
 
@@ -222,7 +222,7 @@ function everyStatement(capability: number): Stmt[] {
     { s: "barrier", scope: "group" },
     { s: "barrier", scope: "subgroup" },
     { s: "barrier", scope: "group", global: true },
-    ...(capability >= 90 ? clusterStatements(i, p) : []),
+    ...(capability >= 90 ? bulkStatements(i, p) : []),
     { s: "load", dst: [f], kind: "f32", mem: { shared: 128 }, at: i },
     ...(["xor", "up", "down", "index"] as const).map(
       (how): Stmt => ({ s: "shuffle", how, dst: f, value: f, by: 3 }),
@@ -362,7 +362,7 @@ describe.skipIf(!hasPtxas)(`printed PTX is taken by ptxas${hasPtxas ? "" : " (mi
       expect(assemble(text, capability).bytes.length).toBeGreaterThan(1000);
     });
     it(`every statement for ${capability / 10}`, () => {
-      const text = printPtx(formOf(everyStatement(capability), capability >= 90 ? CLUSTER : {}), capability);
+      const text = printPtx(formOf(everyStatement(capability), capability >= 90 ? MAPS : {}), capability);
       expect(assemble(text, capability).bytes.length).toBeGreaterThan(1000);
     });
     it(`several programs in a workgroup for ${capability / 10}`, () => {

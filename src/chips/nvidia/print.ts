@@ -72,7 +72,6 @@ class Printer implements Head, Bases {
       params.join(",\n"),
       ")",
       `.reqntid ${form.threads + (form.extraThreads ?? 0)}, 1, 1`,
-      ...(form.cluster ? [`.reqnctapercluster ${form.cluster}, 1, 1`] : []),
       // Without it `setmaxnreg` has no effect.
       ...(form.sharing || form.extraThreads ? [`.minnctapersm ${form.sharing ?? 1}`] : []),
       "{",
@@ -210,10 +209,7 @@ class Printer implements Head, Bases {
       case "barrier":
         // A barrier also orders what its threads did in buffers, among themselves.
         if (s.scope === "subgroup") u.emit("bar.warp.sync -1;");
-        else if (s.scope === "cluster") {
-          u.emit("barrier.cluster.arrive.release;");
-          u.emit("barrier.cluster.wait.acquire;");
-        } else if (s.scope === "group" && form.extraThreads) u.emit(`bar.sync 1, ${form.threads};`);
+        else if (s.scope === "group" && form.extraThreads) u.emit(`bar.sync 1, ${form.threads};`);
         else u.emit("bar.sync 0;");
         break;
       case "shuffle":

@@ -34,6 +34,7 @@ export function shapeOf(device: ShapeFacts): SimtShape {
     // Instructions of this one generation are in the text (print.ts).
     bulkCopy: capability === 90,
     bulkStreams: capability === 90,
+    persistent: capability === 90,
     overlaps: capability >= OVERLAPS,
     loadMatrix: true,
     // A form names a shape by its place in the printer's table, so the table's order stays and newer shapes go.

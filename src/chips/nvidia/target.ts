@@ -16,6 +16,13 @@ import { shapeOf } from "./shape.js";
 /** What the printer has instructions for. */
 export const NATIVE_MATH: readonly string[] = ["exp2Approx", "sigmoidApprox"];
 
+/** What code depends on besides the kernel. All that the shape says is part of it: code for one must not be run as code for another. */
+export function fingerprintOf(shape: SimtShape, capability: number, driver: number): string {
+  const { matrices, ...rest } = shape;
+  const units = matrices.map((m) => m.name);
+  return JSON.stringify([LOWERING_VERSION, PRINTER_VERSION, capability, driver, rest, units]);
+}
+
 export class NvidiaTarget implements Target {
   readonly name = "nvidia";
   readonly nativeMath = NATIVE_MATH;
@@ -26,16 +33,8 @@ export class NvidiaTarget implements Target {
     const { device, api } = context;
     const version = new Int32Array(1);
     context.check(api.cuDriverGetVersion(version), "cuDriverGetVersion");
-    const { capability, sharedPerBlockOptIn, registersPerBlock } = device;
-    this.fingerprint = JSON.stringify([
-      LOWERING_VERSION,
-      PRINTER_VERSION,
-      capability,
-      sharedPerBlockOptIn,
-      registersPerBlock,
-      version[0],
-    ]);
     this.shape = shapeOf(device);
+    this.fingerprint = fingerprintOf(this.shape, device.capability, version[0]!);
   }
 
   compile(func: Func): Artifact {
@@ -70,7 +69,6 @@ export function metaOf(form: Form): KernelMeta {
       ),
     ...(form.maps ? { maps: form.maps } : {}),
     ...(form.persistent ? { persistent: true } : {}),
-    ...(form.cluster ? { cluster: form.cluster } : {}),
     ...(early.length ? { early } : {}),
     written,
   };

@@ -17,9 +17,6 @@ export const HOPPER: SimtShape = shapeOf({
   registersPerBlock: 65536,
 });
 
-/** The same with workgroups that take one block of a product after another, in pairs. */
-export const PERSISTENT: SimtShape = { ...HOPPER, persistent: true, clusters: true };
-
 /** Registers a chip that evaluates the form thread by thread; `options` are those of `evaluatorChip`. */
 export function registerEvaluated(
   name: string,

@@ -48,26 +48,8 @@ export function bulkScalars(x: Panels): readonly Value[] {
   return [...scalarsOf(x.load.operands[1]!), ...parts, ...conditions];
 }
 
-/** One panel, of which each of two workgroups brings half the rows; of more they bring half each. */
-const isOne = (x: Panels): boolean => x.length * x.size === ROW * 2;
-
-/** Whether two workgroups can bring half of a tile each. */
-export const isEven = (x: Panels): boolean =>
-  isOne(x) ? x.rows % 16 === 0 : (x.length * x.size) % (ROW * 4) === 0;
-
-/**
- * Starts the copy of a tile to its place in the stage at `to`; `mask` is true in one thread.
- *
- * @param half the workgroup's number in its cluster: it brings that half of the tile, to both
- */
-export function emitBulk(
-  unit: Unit,
-  x: Panels,
-  to: Place,
-  barrier: Place,
-  mask: Operand,
-  half?: Operand,
-): void {
+/** Starts the copy of a tile to its place in the stage at `to`; `mask` is true in one thread. */
+export function emitBulk(unit: Unit, x: Panels, to: Place, barrier: Place, mask: Operand): void {
   const { e } = unit;
   const [buffer, offset] = x.load.operands as [Value, Value];
   const { step, limits, conditions } = x.bulk!;
@@ -82,40 +64,31 @@ export function emitBulk(
       return i32("minS", least, i32("maxS", l.orEqual ? i32("add", left, 1) : left, 0));
     }, most);
   const all = conditions.map((v) => unit.scalar(v));
-  const allRows = all.reduce<Operand>(
+  const rows = all.reduce<Operand>(
     (n, condition) => e.op("select", "i32", 1, [condition, n, 0]),
     count(false, x.rows),
   );
   const row = ROW / halves;
-  const panels = x.length / row;
-  const [parts, pieces] = half === undefined ? [1, panels] : isOne(x) ? [2, 1] : [1, panels / 2];
   const columns = count(true, x.length);
   const times = step.times / halves;
   const distance = step.param === undefined ? times : i32("mul", unit.scalar(unit.func.body.args[step.param]!), times); // biome-ignore format: one line
-  const high = x.rows / parts;
-  const map = unit.mapOf({ param: unit.paramOf(buffer), step, rows: high });
-  // Where the half begins.
-  const [top, left] = half === undefined ? [0, 0] : isOne(x) ? [i32("mul", half, high), 0] : [0, i32("mul", half, pieces * row)]; // biome-ignore format: one line
-  const rows = half === undefined ? allRows : i32("minS", i32("maxS", i32("sub", allRows, top), 0), high);
-  const origin = i32("add", firstOf(unit, offset), i32("mul", i32("add", rows, top), distance));
-  const start = half === undefined ? to.at : i32("add", to.at, i32("mul", half, x.bytes / 2));
-  for (let p = 0; p < pieces; p++) {
-    const column = i32("add", left, p * row);
+  const map = unit.mapOf({ param: unit.paramOf(buffer), step, rows: x.rows });
+  const origin = i32("add", firstOf(unit, offset), i32("mul", rows, distance));
+  for (let column = 0; column < x.length; column += row) {
     const here = i32("minS", i32("maxS", i32("sub", columns, column), 0), row);
     // The engine leaves out what lies beyond the end of a row of 64, or beyond the last row: a block that is cut begins later.
     const at = i32("add", i32("add", origin, column), here);
     e.push({
       s: "bulkCopy",
       map,
-      to: { ...to, at: start, plus: (to.plus ?? 0) + x.start + p * x.rows * ROW * 2 },
+      to: { ...to, plus: (to.plus ?? 0) + x.start + (column / row) * x.rows * ROW * 2 },
       from: [
         i32("mul", i32("sub", row, here), halves),
-        i32("sub", high, rows),
+        i32("sub", x.rows, rows),
         e.op("shrS", "i32", 1, [at, Math.log2(PIECE / halves)]),
       ],
       barrier,
       mask,
-      ...(half === undefined ? {} : { both: true }),
     });
   }
 }

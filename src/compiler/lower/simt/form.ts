@@ -39,8 +39,6 @@ export type RegOp =
   | "sigmoidApprox"
   /** -> mask: the thread is one of {@link Form.extraThreads}. */
   | "isExtra"
-  /** -> i32: the workgroup's number in its cluster ({@link Form.cluster}). */
-  | "clusterRank"
   /** (f32, f32) -> i32: both rounded (to nearest even) to a pair of halves. */
   | "packF16"
   | "packBf16"
@@ -158,12 +156,11 @@ export type Stmt =
     } & Place)
   /**
    * All threads (of the workgroup, or of each subgroup) arrive before any goes on; what they wrote to shared memory
-   * before, and with `global` also to buffers, is seen by the others after it. `all`: those of {@link Form.extraThreads}, too;
-   * `cluster`: those of all workgroups of the cluster.
+   * before, and with `global` also to buffers, is seen by the others after it. `all`: those of {@link Form.extraThreads}, too.
    */
   | {
       readonly s: "barrier";
-      readonly scope: "cluster" | "all" | "group" | "subgroup";
+      readonly scope: "all" | "group" | "subgroup";
       readonly global?: boolean;
     }
   /**
@@ -216,11 +213,8 @@ export type Stmt =
       readonly mask?: Operand;
     }
   | { readonly s: "bulkFence" }
-  /**
-   * A thread arrives at a barrier, with `other` at the one at this place of the cluster's other workgroup; with `bulkExpect` it announces
-   * bytes, before it starts their copies.
-   */
-  | { readonly s: "bulkArrive"; readonly place: Place; readonly mask?: Operand; readonly other?: boolean }
+  /** A thread arrives at a barrier; with `bulkExpect` it announces bytes, before it starts their copies. */
+  | { readonly s: "bulkArrive"; readonly place: Place; readonly mask?: Operand }
   | {
       readonly s: "bulkExpect";
       readonly place: Place;
@@ -231,7 +225,6 @@ export type Stmt =
    * The copy engine brings a block of {@link Form.maps} to `to`, a multiple of 1024: rows of 128 bytes, in which piece `p` of row `r`
    * stands at `p ^ (r % 8)`. `from` is a column, a row and a piece of 8 elements: the block's element `[r, c]` is element
    * `8 * piece - 64 - rows * step + (row + r) * step + column + c` of the buffer, zero where `row + r` reaches `rows` or `column + c` 64.
-   * With `both` it arrives in both workgroups of the cluster, at the same place, and is counted by the barrier of each.
    */
   | {
       readonly s: "bulkCopy";
@@ -318,8 +311,6 @@ export interface Form {
    * along the three axes as the last three parameters, behind the author's.
    */
   readonly persistent?: boolean;
-  /** Workgroups, neighbours along axis 0, that run at once and reach each other's shared memory: 2. */
-  readonly cluster?: 2;
   /** What a launch prepares for `bulkCopy`. */
   readonly maps?: readonly BlockMap[];
   /** Bytes of shared memory (16-byte aligned start; 1024 where matrix units read it). */

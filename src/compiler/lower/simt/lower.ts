@@ -9,7 +9,6 @@ import type { FormParam, Operand, Reg } from "../simd/form.js";
 import { scalarizeInduction } from "../simd/induction.js";
 import { dtypeOf, literal, memKind, regKind } from "../simd/kinds.js";
 import { placeAwait } from "./await.js";
-import { canPair } from "./cluster.js";
 import { emitControl } from "./control.js";
 import { removeDead } from "./dead.js";
 import type { Form, Stmt } from "./form.js";
@@ -164,23 +163,13 @@ function paramOf(name: string, v: Value): FormParam {
   return { kind: "scalar", name, reg: d === "bool" ? "i32" : regKind(d), mem };
 }
 
-/** The programs of a workgroup: one, or one after another, alone or as one of a cluster. */
-type Turns = "one" | "many" | "paired";
-
 /** Threads that hand registers to others, or take them, together; what one that copies keeps; and the step in which they change. */
 const [SHARING, FEW_REGISTERS, REGISTER_STEP] = [128, 24, 8];
 
 /** The whole function, and beside it the threads that bring a loop's operands; how many these are. */
-function emitApart(unit: Unit, p: Production, turns: Turns): number {
+function emitApart(unit: Unit, p: Production, persistent: boolean): number {
   const { e, plan } = unit;
-  const producer = new Producer(
-    unit,
-    p,
-    plan.threads,
-    unit.shape.subgroup!,
-    turns !== "one",
-    turns === "paired",
-  );
+  const producer = new Producer(unit, p, plan.threads, unit.shape.subgroup!, persistent);
   producer.prologue();
   const shares = plan.threads > SHARING && unit.shape.groupRegisters !== undefined;
   const [copying, computing]: [Stmt[], Stmt[]] = [[], []];
@@ -201,13 +190,11 @@ function emitApart(unit: Unit, p: Production, turns: Turns): number {
     emitBlock(unit, unit.func.body);
   });
   e.push(branch(e.simt("isExtra", "mask", []) as Reg, copying as never, computing as never) as Stmt);
-  // The other workgroup may still reach this one's memory.
-  if (turns === "paired") e.push({ s: "barrier", scope: "cluster" });
   return shares ? SHARING : unit.shape.subgroup!;
 }
 
 /** Changes whenever the form that is made of a function does. Part of the fingerprint of every chip that prints it. */
-export const LOWERING_VERSION = 11;
+export const LOWERING_VERSION = 12;
 
 /** A copy of a function as it is planned. */
 function prepared(original: Func, shape: SimtShape): Func {
@@ -228,11 +215,10 @@ function prepared(original: Func, shape: SimtShape): Func {
 /** Lowers an optimised function. Throws CompileError where a program does not fit the chip's shared memory. */
 export function lowerSimt(original: Func, shape: SimtShape): Form {
   const func = prepared(original, shape);
-  if (shape.persistent && hasDot(func))
-    for (const paired of shape.clusters ? [true, false] : [false]) {
-      const form = emitPersistent(prepared(original, shape), shape, paired);
-      if (form) return form;
-    }
+  if (shape.persistent && hasDot(func)) {
+    const form = emitPersistent(prepared(original, shape), shape);
+    if (form) return form;
+  }
   let splitting = true;
   const streamed = new Plan(func, shape);
   if (streamed.stream) {
@@ -275,20 +261,20 @@ function hasDot(func: Func): boolean {
  * The form whose workgroups take one program after another: for a loop of one product that has a producer, in workgroups of which
  * one fills a multiprocessor. Undefined for others. Changes the function.
  */
-function emitPersistent(func: Func, shape: SimtShape, paired: boolean): Form | undefined {
-  loopPrograms(func, paired);
+function emitPersistent(func: Func, shape: SimtShape): Form | undefined {
+  loopPrograms(func);
   const plan = new Plan(func, shape, undefined, false, true, true);
   const { production, threads } = plan;
   if (plan.pipelines.size === 0 || !production || production.around.length !== 1) return undefined;
-  if (threads + SHARING > shape.maxThreads || (paired && !canPair(func, production))) return undefined;
-  const form = emitFunc(func, plan, shape, paired ? "paired" : "many");
+  if (threads + SHARING > shape.maxThreads) return undefined;
+  const form = emitFunc(func, plan, shape, true);
   const room = shape.sharedBytes;
   const fits =
     form &&
     form.sharedBytes <= room &&
     form.sharedBytes > room / 2 &&
     form.registers <= registersOf(shape, threads);
-  return fits ? { ...form, persistent: true, ...(paired ? { cluster: 2 } : {}) } : undefined;
+  return fits ? { ...form, persistent: true } : undefined;
 }
 
 /** Registers of a thread where asynchronous products keep their sums, whatever the assembler would like. */
@@ -319,7 +305,7 @@ function programsOf(func: Func): number | undefined {
 }
 
 /** The form; undefined where turns of a loop cannot be shared out as planned. */
-function emitFunc(func: Func, plan: Plan, shape: SimtShape, turns: Turns = "one"): Form | undefined {
+function emitFunc(func: Func, plan: Plan, shape: SimtShape, persistent = false): Form | undefined {
   const unit = new Unit(func, plan, shape);
   const { e } = unit;
   func.body.args.forEach((v, index) => {
@@ -334,7 +320,7 @@ function emitFunc(func: Func, plan: Plan, shape: SimtShape, turns: Turns = "one"
   });
   const apart = plan.threads + SHARING <= shape.maxThreads ? plan.production : undefined;
   let extra = 0;
-  if (apart) extra = emitApart(unit, apart, turns);
+  if (apart) extra = emitApart(unit, apart, persistent);
   else emitBlock(unit, func.body);
   if (unit.splitFailed) return undefined;
   unit.shared.place();

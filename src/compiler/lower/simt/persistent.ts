@@ -6,12 +6,8 @@ import { Block, Builder, type Func, Op, replaceAllUses, scalar, Value, walk } fr
 /** Parameters behind the author's: the programs along the three axes of the launch. */
 export const GRID_PARAMS = 3;
 
-/**
- * Puts the body of a function into a loop over the programs of its launch. Changes it in place.
- *
- * @param paired workgroups go in pairs, of which both have a program in every turn: the last one may run twice
- */
-export function loopPrograms(func: Func, paired = false): void {
+/** Puts the body of a function into a loop over the programs of its launch. Changes it in place. */
+export function loopPrograms(func: Func): void {
   const { body } = func;
   const ids = new Map<number, Value[]>();
   const counts = new Map<number, Value[]>();
@@ -32,15 +28,11 @@ export function loopPrograms(func: Func, paired = false): void {
   const ops = body.ops.splice(0);
   const b = new Builder(body);
   const total = grid.reduce((n, count) => b.value("mul", [n, count]));
-  const one = b.constant(1, "i32");
-  const end = paired ? b.value("add", [total, b.value("and", [total, one])]) : total;
-  const most = b.value("sub", [total, one]);
   const [first, step] = [b.value("programId", [], { axis: 0 }), b.value("numPrograms", [], { axis: 0 })];
   const turn = new Block([scalar("i32")]);
   b.inside(turn, () => {
     // Neither is negative, and unsigned numbers divide in fewer steps.
-    const id = turn.args[0]!;
-    let rest = b.cast(paired ? b.value("min", [id, most]) : id, "u32");
+    let rest = b.cast(turn.args[0]!, "u32");
     const own = grid.map((count, axis) => {
       if (axis === GRID_PARAMS - 1) return b.cast(rest, "i32");
       const by = b.cast(count, "u32");
@@ -54,5 +46,5 @@ export function loopPrograms(func: Func, paired = false): void {
   for (const op of ops) turn.push(op);
   for (const v of [...ids.values(), ...counts.values()].flat()) (v.def as Op).erase();
   turn.push(new Op("yield", [], []));
-  b.create("for", [first, end, step], {}, [turn]);
+  b.create("for", [first, total, step], {}, [turn]);
 }

@@ -8,11 +8,9 @@
 import type { Block, Op } from "../../ir/index.js";
 import { dtypeOf, regKind } from "../simd/kinds.js";
 import { emitBulk } from "./bulk.js";
-import { sharingOf } from "./cluster.js";
 import { enter } from "./control.js";
 import { emitAgain, type Feed, type Slot, step } from "./feed.js";
 import type { Mem, Operand, Place, Reg, Stmt } from "./form.js";
-import type { Panels } from "./panels.js";
 import type { Production } from "./produce-plan.js";
 import type { Unit } from "./unit.js";
 
@@ -41,7 +39,6 @@ export class Producer implements Feed {
   private readonly once: Reg;
   private readonly go: Reg;
   private readonly subgroups: number;
-  private sharing: ReadonlyMap<Panels, Operand> | undefined;
 
   constructor(
     private readonly unit: Unit,
@@ -50,11 +47,9 @@ export class Producer implements Feed {
     private readonly subgroup: number,
     /** Nothing else uses the stages' memory: copies for the loop's next run begin while this one's result is used. */
     readonly free = false,
-    /** Two workgroups bring each other what both need (cluster.ts): both must have freed a stage. */
-    private readonly paired = false,
   ) {
     const { e } = unit;
-    this.subgroups = (paired ? 2 : 1) * (threads / subgroup);
+    this.subgroups = threads / subgroup;
     this.barriers = unit.shared.reserve((p.stages + 1) * PAIR);
     const slot = (): SlotRegs => ({ at: e.value("i32"), barrier: e.value("i32"), parity: e.value("i32") });
     [this.read, this.write] = [slot(), slot()];
@@ -76,7 +71,7 @@ export class Producer implements Feed {
       for (const [which, count] of [[FULL, 1], [EMPTY, this.subgroups]] as const) // biome-ignore format: one line
         e.push({ s: "bulkBarrier", place: this.place(n * PAIR, which), count, mask: first });
     e.push({ s: "bulkFence" });
-    e.push({ s: "barrier", scope: this.paired ? "cluster" : "all" });
+    e.push({ s: "barrier", scope: "all" });
     for (const r of [this.read, this.write].flatMap((s) => [s.at, s.barrier, s.parity])) e.assign(r, 0);
     for (const r of [this.last, this.once, this.go]) e.assign(r, 0);
   }
@@ -91,14 +86,10 @@ export class Producer implements Feed {
   private walk(block: Block, path: readonly Op[]): void {
     const { unit, p } = this;
     const [next, ...rest] = path as [Op, ...Op[]];
-    const needed = (): void => {
-      for (const op of block.ops) {
-        if (op === next) break;
-        if (p.needed.has(op)) emitAgain(unit, op);
-      }
-    };
-    if (next === p.loop && this.paired) this.sharing = sharingOf(unit, p, needed);
-    else needed();
+    for (const op of block.ops) {
+      if (op === next) break;
+      if (p.needed.has(op)) emitAgain(unit, op);
+    }
     if (next === p.loop) this.copies();
     else this.loop(next, () => this.walk(next.regions[0]!, rest));
   }
@@ -119,21 +110,6 @@ export class Producer implements Feed {
   private leads(): Operand {
     const { e } = this.unit;
     return e.op("eq", "mask", 1, [e.simt("threadId", "i32", []), this.threads]);
-  }
-
-  /** Starts the copy of a tile of this turn: all of it, or the half that this workgroup brings to both. */
-  private bring(x: Panels, to: Place, barrier: Place, leads: Operand): void {
-    const { e } = this.unit;
-    const shared = this.sharing?.get(x) ?? 0;
-    const half = (): void => emitBulk(this.unit, x, to, barrier, leads, e.simt("clusterRank", "i32", []));
-    if (typeof shared !== "object") {
-      if (Number(shared)) half();
-      else emitBulk(this.unit, x, to, barrier, leads);
-      return;
-    }
-    e.when(shared, half);
-    const alone = e.op("not", "mask", 1, [shared]) as Reg;
-    e.when(alone, () => emitBulk(this.unit, x, to, barrier, leads));
   }
 
   private copies(): void {
@@ -164,7 +140,7 @@ export class Producer implements Feed {
         expect(this.write.barrier, p.stageBytes);
         const to = { mem: this.mem, at: this.write.at };
         const barrier = this.place(this.write.barrier, FULL);
-        for (const x of p.tiles) this.bring(x, to, barrier, first);
+        for (const x of p.tiles) emitBulk(unit, x, to, barrier, first);
         step(unit, p, this.write, this.write, PAIR);
       });
       if (!p.ahead) return;
@@ -185,9 +161,7 @@ export class Producer implements Feed {
     const lane = e.op("and", "i32", 1, [e.simt("threadId", "i32", []), this.subgroup - 1]);
     const leads = e.op("eq", "mask", 1, [lane, 0]);
     const all = mask === undefined ? leads : e.op("and", "mask", 1, [mask, leads]);
-    const arrival = { s: "bulkArrive", place: this.place(barrier, EMPTY), mask: all } as const;
-    e.push(arrival);
-    if (this.paired) e.push({ ...arrival, other: true });
+    e.push({ s: "bulkArrive", place: this.place(barrier, EMPTY), mask: all });
   }
 
   begin(): void {

@@ -66,8 +66,6 @@ export interface SimtShape {
   readonly bulkStreams?: boolean;
   /** A launch may start as few workgroups as run at once, which take its programs in turn ({@link Form.persistent}). */
   readonly persistent?: boolean;
-  /** Two workgroups may be a cluster, which the copy engine brings a block at once. */
-  readonly clusters?: boolean;
   /** A launch may begin while those before it still run: forms say with `await` when it needs what these wrote. */
   readonly overlaps?: boolean;
   /** `loadMatrix`. */

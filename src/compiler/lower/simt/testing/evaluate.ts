@@ -92,15 +92,9 @@ class Group {
       },
       claim: (at, bytes) => shared.claim(at, bytes, this.epoch),
       write: (at, half) => void shared.view.setUint16(at, half, true),
-      order: () => {
-        this.epoch++;
-        if (this.other) this.other.epoch++;
-      },
+      order: () => void this.epoch++,
     });
   }
-
-  /** The cluster's other workgroup. */
-  other: Group | undefined;
 
   /** The thread that only copies, if there is one; one stands for all. */
   extra: Generator | undefined;
@@ -347,7 +341,6 @@ function source(form: Form, matrices: readonly MatrixShape[]): string {
         const d = name(s.dst);
         if (s.op === "threadId") out.push(`${d}=T;`);
         else if (s.op === "isExtra") out.push(`${d}=T>=${form.threads}?1:0;`);
-        else if (s.op === "clusterRank") out.push(`${d}=P[0]%${form.cluster};`);
         else if (s.op === "programId") out.push(`${d}=P[${s.index}];`);
         else if (s.op === "numPrograms") out.push(`${d}=G[${s.index}];`);
         else if (s.op === "andXor") {
@@ -398,7 +391,7 @@ function source(form: Form, matrices: readonly MatrixShape[]): string {
         return;
       }
       case "barrier":
-        out.push(s.scope === "cluster" ? `yield ${CLUSTER};` : "yield;");
+        out.push("yield;");
         return;
       case "shuffle": {
         const to = { xor: "T^", up: "T-", down: "T+", index: "" }[s.how];
@@ -424,21 +417,19 @@ function source(form: Form, matrices: readonly MatrixShape[]): string {
         return;
       case "bulkArrive":
         // Whoever waits behind it waits for all.
-        out.push(
-          `${guarded(s.mask, `${s.other ? "H.other" : "H"}.engine.arrive(${place(s.place).at},0);`)}yield 1;`,
-        );
+        out.push(`${guarded(s.mask, `H.engine.arrive(${place(s.place).at},0);`)}yield 1;`);
         return;
       case "bulkExpect":
         out.push(guarded(s.mask, `H.engine.arrive(${place(s.place).at},${show(s.bytes)});`));
         return;
       case "bulkCopy":
         out.push(
-          guarded(s.mask, `for(const h of ${s.both ? "[H,H.other]" : "[H]"})h.engine.copy(${s.map},${place(s.to).at},[${s.from.map((o) => show(o))}],(p)=>Number(A[p]),${place(s.barrier).at});`), // biome-ignore format: one line
+          guarded(s.mask, `H.engine.copy(${s.map},${place(s.to).at},[${s.from.map((o) => show(o))}],(p)=>Number(A[p]),${place(s.barrier).at});`), // biome-ignore format: one line
         );
         return;
       case "bulkWait": {
         const [at, parity] = [place(s.place).at, show(s.parity)];
-        out.push(`if(T>=${form.cluster ? 0 : form.threads})while(!H.engine.passed(${at},${parity}))yield 2;else H.await(${at},${parity});`); // biome-ignore format: one line
+        out.push(`if(T>=${form.threads})while(!H.engine.passed(${at},${parity}))yield 2;else H.await(${at},${parity});`); // biome-ignore format: one line
         return;
       }
       case "copyCommit":
@@ -534,47 +525,6 @@ function runUnit(threads: readonly Generator[]): boolean {
   }
 }
 
-/** What a thread says where it waits for the copy engine, and for the other workgroup of its cluster. */
-const [WAITS, CLUSTER] = [2, 4];
-/** Rounds in which nothing goes on. */
-const MOST_IDLE = 50;
-
-/** Runs the two workgroups of a cluster in turns, each in step, with a thread that copies. */
-function runCluster(
-  form: Form,
-  groups: readonly Group[],
-  start: (t: number, group: Group, i: number) => Generator,
-): void {
-  const parts = groups.flatMap((group, i) => [
-    {
-      group,
-      threads: Array.from({ length: form.threads }, (_, t) => start(t, group, i)),
-      said: 0 as unknown,
-    },
-    { group, threads: [start(form.threads, group, i)], said: 0 as unknown },
-  ]);
-  for (let idle = 0; parts.some((p) => p.threads.length > 0); idle++) {
-    if (idle > MOST_IDLE) throw new Error("the workgroups of a cluster wait for each other");
-    const alive = parts.filter((p) => p.threads.length > 0);
-    if (alive.every((p) => p.said === CLUSTER))
-      for (const p of alive) {
-        p.said = 0;
-        p.group.epoch++;
-      }
-    for (const p of alive) {
-      if (p.said === CLUSTER) continue;
-      const states = p.threads.map((t) => t.next());
-      const { done, value } = states[0]!;
-      if (states.some((s) => s.done !== done || s.value !== value))
-        throw new Error("only some threads reached a barrier");
-      p.said = value;
-      if (value === undefined && !done) p.group.epoch++;
-      if (done) p.threads.length = 0;
-      if (value !== WAITS) idle = 0;
-    }
-  }
-}
-
 /** Workgroups of a persistent grid. */
 const PERSISTENT = 2;
 
@@ -599,14 +549,6 @@ export function evaluateForm(
     typeof a === "object" ? new Watched(form.params[i]!.name, a) : (undefined as unknown as Watched),
   );
   const group = new Group([...memories, shared], form, matrices, offsets);
-  if (form.cluster) {
-    const second = new Watched("shared memory", new Uint8Array(form.sharedBytes));
-    group.other = new Group([...memories, second], form, matrices, offsets);
-    group.other.other = group;
-    for (let x = 0; x < grid[0]; x += 2)
-      runCluster(form, [group, group.other], (t, h, i) => thread(t, [x + i, 0, 0], [grid[0], 1, 1], args, h, offsets)); // biome-ignore format: one line
-    return;
-  }
   const [gx, gy, gz] = [grid[0], grid[1] ?? 1, grid[2] ?? 1];
   // Where barriers of the copy engine order units, none may run ahead.
   const alone = form.extraThreads ? form.threads : SUBGROUP * largestUnit(form.body, matrices);
