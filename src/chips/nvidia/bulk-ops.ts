@@ -1,6 +1,8 @@
 // The copy engine of 9.0 (PTX ISA, "cp.async.bulk.tensor" and "mbarrier"): the statements of blocks that it brings as PTX, and the
 // tensor maps that tell it where their rows are. A map has the columns of a block, its rows, and pieces of 16 bytes through the whole
-// buffer, where a block begins: so one map serves every block, and what a mask cuts off lies beyond the last column or row.
+// buffer, where a block begins: so one map serves every block, and what a mask cuts off lies beyond the last column or row. So that it
+// can, a map begins in front of its buffer, perhaps where there is no memory. That is not touched, except for blocks of which nothing
+// lies inside: the engine looks at the map's beginning then, and these have a map that begins with the buffer.
 
 import type { BlockMap, Stmt } from "../../compiler/lower/simt/form.js";
 import type { CudaApi } from "./cuda.js";
@@ -34,8 +36,14 @@ export function printBulkCopy(u: PtxUnit, bases: Bases, s: Of<"bulkCopy">): void
   if (under === undefined) return;
   const [to, barrier] = [addressOf(u, bases, s.to), addressOf(u, bases, s.barrier)];
   const from = s.from.map((x) => u.register(x, "i32")).join(", ");
+  let map = bases.map(s.map);
+  if (s.empty) {
+    const chosen = u.temp("i64");
+    u.emit(`selp.b64 ${chosen}, ${bases.map(s.empty.map)}, ${map}, ${u.operand(s.empty.test, "mask")};`);
+    map = chosen;
+  }
   u.emit(
-    `${under}cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes ${to.text}, [${bases.map(s.map)}, {${from}}], ${barrier.text};`,
+    `${under}cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes ${to.text}, [${map}, {${from}}], ${barrier.text};`,
   );
 }
 
@@ -79,6 +87,6 @@ export function encodeMap(
   box[0] = ROW;
   box[1] = map.rows;
   box[2] = 1;
-  const first = address - 2 * (ROW + map.rows * step);
+  const first = map.empty ? address : address - 2 * (ROW + map.rows * step);
   return api.cuTensorMapEncodeTiled(to, UINT16, 3, first, sizes, strides, box, ones, 0, SWIZZLE_128, PROMOTE_256, 0); // biome-ignore format: one call
 }

@@ -42,7 +42,7 @@ export interface KernelMeta {
 }
 
 /** The most block maps of a kernel. */
-const MAPS = 8;
+const MAPS = 16;
 const ARGUMENTS = 4096;
 /**
  * Layout of the pinned block, in bytes: CUlaunchConfig, the `extra` list, the size, one CUlaunchAttribute, the arguments; the block maps,

@@ -185,7 +185,8 @@ function everyOperation(capability: number): Stmt[] {
   return body;
 }
 
-const MAPS: Partial<Form> = { maps: [{ param: 1, step: { times: 64 }, rows: 64 }] };
+const MAP = { param: 1, step: { times: 64 }, rows: 64 } as const;
+const MAPS: Partial<Form> = { maps: [MAP, { ...MAP, empty: true }] };
 
 /** What the copy engine is told. */
 function bulkStatements(i: Reg, p: Reg): Stmt[] {
@@ -197,6 +198,14 @@ function bulkStatements(i: Reg, p: Reg): Stmt[] {
     { s: "bulkArrive", place, mask: p },
     { s: "bulkExpect", place, bytes: 8192, mask: p },
     { s: "bulkCopy", map: 0, to: { mem: { shared: 1024 }, at: 0 }, from, barrier: place, mask: p },
+    {
+      s: "bulkCopy",
+      map: 0,
+      to: { mem: { shared: 1024 }, at: 0 },
+      from,
+      barrier: place,
+      empty: { test: p, map: 1 },
+    },
     { s: "bulkWait", place, parity: i },
   ];
 }

@@ -19,7 +19,7 @@ import { OVERLAPS } from "./shape.js";
 import { PtxUnit } from "./unit.js";
 
 /** Raised when the printed text or the argument block changes meaning. */
-export const PRINTER_VERSION = 9;
+export const PRINTER_VERSION = 10;
 
 /** The name of every kernel's entry point. */
 export const ENTRY = "kernel";

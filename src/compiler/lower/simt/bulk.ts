@@ -72,12 +72,15 @@ export function emitBulk(unit: Unit, x: Panels, to: Place, barrier: Place, mask:
   const columns = count(true, x.length);
   const times = step.times / halves;
   const distance = step.param === undefined ? times : i32("mul", unit.scalar(unit.func.body.args[step.param]!), times); // biome-ignore format: one line
-  const map = unit.mapOf({ param: unit.paramOf(buffer), step, rows: x.rows });
+  const whole = { param: unit.paramOf(buffer), step, rows: x.rows };
+  const map = unit.mapOf(whole);
   const origin = i32("add", firstOf(unit, offset), i32("mul", rows, distance));
   for (let column = 0; column < x.length; column += row) {
     const here = i32("minS", i32("maxS", i32("sub", columns, column), 0), row);
     // The engine leaves out what lies beyond the end of a row of 64, or beyond the last row: a block that is cut begins later.
     const at = i32("add", i32("add", origin, column), here);
+    const [noColumn, noRow] = [here, rows].map((n) => e.op("eq", "mask", 1, [n, 0])) as [Operand, Operand];
+    const test = e.op("or", "mask", 1, [noColumn, noRow]);
     e.push({
       s: "bulkCopy",
       map,
@@ -89,6 +92,7 @@ export function emitBulk(unit: Unit, x: Panels, to: Place, barrier: Place, mask:
       ],
       barrier,
       mask,
+      ...(typeof test === "object" ? { empty: { test, map: unit.mapOf({ ...whole, empty: true }) } } : {}),
     });
   }
 }

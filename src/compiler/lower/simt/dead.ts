@@ -57,6 +57,7 @@ export function eachOperand(s: Stmt, fn: (o: Operand) => void): void {
       s.from.forEach(fn);
       fn(s.barrier.at);
       maybe(s.mask);
+      maybe(s.empty?.test);
       return;
     case "bulkWait":
       fn(s.place.at);

@@ -86,6 +86,8 @@ export interface BlockMap {
   readonly param: number;
   readonly step: { readonly times: number; readonly param?: number };
   readonly rows: number;
+  /** For blocks of which nothing counts: the engine looks where the map begins, which others do in front of the buffer, and this one in it. */
+  readonly empty?: true;
 }
 
 /** A matrix operand in shared memory, for matrix units that read it there. */
@@ -225,6 +227,7 @@ export type Stmt =
    * The copy engine brings a block of {@link Form.maps} to `to`, a multiple of 1024: rows of 128 bytes, in which piece `p` of row `r`
    * stands at `p ^ (r % 8)`. `from` is a column, a row and a piece of 8 elements: the block's element `[r, c]` is element
    * `8 * piece - 64 - rows * step + (row + r) * step + column + c` of the buffer, zero where `row + r` reaches `rows` or `column + c` 64.
+   * Where `empty` tells that this is so of all elements, its map must be used, one for such blocks.
    */
   | {
       readonly s: "bulkCopy";
@@ -233,7 +236,7 @@ export type Stmt =
       readonly from: readonly [column: Operand, row: Operand, piece: Operand];
       readonly barrier: Place;
       readonly mask?: Operand;
-      readonly both?: boolean;
+      readonly empty?: { readonly test: Operand; readonly map: number };
     }
   /** Waits for a turn of a barrier; turns have parity 0 and 1 in turn, before the first lies one of parity 1. What was copied is seen by the thread and by matrix units. */
   | { readonly s: "bulkWait"; readonly place: Place; readonly parity: Operand }

@@ -194,7 +194,7 @@ function emitApart(unit: Unit, p: Production, persistent: boolean): number {
 }
 
 /** Changes whenever the form that is made of a function does. Part of the fingerprint of every chip that prints it. */
-export const LOWERING_VERSION = 12;
+export const LOWERING_VERSION = 13;
 
 /** A copy of a function as it is planned. */
 function prepared(original: Func, shape: SimtShape): Func {

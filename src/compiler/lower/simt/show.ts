@@ -68,7 +68,7 @@ export function showForm(form: Form): string {
         return;
       case "bulkCopy":
         lines.push(
-          `${pad}bulkCopy #${s.map} ${place(s.to)} = [${s.from.map(show).join(", ")}]${where(s.mask)}`,
+          `${pad}bulkCopy #${s.map}${s.empty ? ` or #${s.empty.map} if ${show(s.empty.test)}` : ""} ${place(s.to)} = [${s.from.map(show).join(", ")}]${where(s.mask)}`,
         );
         return;
       case "matrix": {

@@ -44,7 +44,7 @@ export class Unit {
   /** The place of a map in {@link maps}. */
   mapOf(map: BlockMap): number {
     const same = this.maps.findIndex(
-      (m) => m.param === map.param && m.rows === map.rows && m.step.times === map.step.times && m.step.param === map.step.param, // biome-ignore format: one line
+      (m) => m.param === map.param && m.rows === map.rows && m.step.times === map.step.times && m.step.param === map.step.param && m.empty === map.empty, // biome-ignore format: one line
     );
     return same >= 0 ? same : this.maps.push(map) - 1;
   }

@@ -96,6 +96,10 @@ export function verifyForm(form: Form, shape: SimtShape): void {
         if (!shape.bulkCopy || !form.maps?.[s.map]) fail(s, "the chip has none, or there is no such map");
         for (const p of [s.to, s.barrier]) place(s, p);
         for (const x of s.from) read(s, x, "i32");
+        if (s.empty) {
+          if (!form.maps?.[s.empty.map]?.empty) fail(s, "there is no such map for empty blocks");
+          read(s, s.empty.test, "mask");
+        }
         return;
       case "for":
         for (const o of [s.lo, s.hi, s.step]) read(s, o, s.iv.type.kind);

@@ -66,7 +66,11 @@ export class Engine {
     stepOf: (param: number) => number,
     barrier: number,
   ): void {
-    const { param, step, rows } = this.maps[index]!;
+    const { param, step, rows, empty = false } = this.maps[index]!;
+    if ((row >= rows || column >= 64) !== empty)
+      throw new Error(
+        `a block at row ${row} and column ${column} by a map for ${empty ? "empty" : "other"} ones`,
+      );
     if (to % 1024 !== 0) throw new Error(`a block is copied to ${to}`);
     this.memory.claim(to, rows * 128);
     const distance = step.times * (step.param === undefined ? 1 : stepOf(step.param));

@@ -424,7 +424,7 @@ function source(form: Form, matrices: readonly MatrixShape[]): string {
         return;
       case "bulkCopy":
         out.push(
-          guarded(s.mask, `H.engine.copy(${s.map},${place(s.to).at},[${s.from.map((o) => show(o))}],(p)=>Number(A[p]),${place(s.barrier).at});`), // biome-ignore format: one line
+          guarded(s.mask, `H.engine.copy(${s.empty ? `${show(s.empty.test)}?${s.empty.map}:${s.map}` : s.map},${place(s.to).at},[${s.from.map((o) => show(o))}],(p)=>Number(A[p]),${place(s.barrier).at});`), // biome-ignore format: one line
         );
         return;
       case "bulkWait": {
