@@ -3,7 +3,7 @@
 
 import { pruneNowAndThen } from "./cache-prune.js";
 import { hashHex } from "./hash.js";
-import { builtin, cacheFolder, needBuiltin, processId } from "./platform.js";
+import { asStarted, builtin, cacheFolder, needBuiltin, processId, withoutEngineFlags } from "./platform.js";
 
 /** A program that runs longer keeps its code then, not at its end: it may be killed, and the engine forgets what is not used. */
 const AFTER_MS = 5_000;
@@ -44,7 +44,12 @@ export function runScript({ path, url, stamp, program }: ProgramScript): unknown
     ...(known ? { cachedData: known.code } : {}),
   });
   if (file && (!known || known.old || script.cachedDataRejected))
-    later(() => writeCode(file, script.createCachedData()));
+    later(() =>
+      writeCode(
+        file,
+        withoutEngineFlags(() => script.createCachedData()),
+      ),
+    );
   return script.runInThisContext();
 }
 
@@ -101,9 +106,13 @@ function writeCode(file: string, code: Buffer): void {
   }
 }
 
-/** Calls once: some time from now, or when the process ends well before that. */
+/**
+ * Calls once: some time from now, or when the process ends well before that. Where flags of the engine were set meanwhile only at the
+ * end: others may need them now.
+ */
 function later(call: () => void): void {
   const timer = setTimeout(() => {
+    if (!asStarted()) return;
     process.off("exit", atEnd);
     call();
   }, AFTER_MS);

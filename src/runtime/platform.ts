@@ -7,6 +7,7 @@ import type * as Module from "node:module";
 import type * as Os from "node:os";
 import type * as Path from "node:path";
 import type * as Url from "node:url";
+import type * as V8 from "node:v8";
 import type * as Vm from "node:vm";
 import type * as Zlib from "node:zlib";
 import type * as WorkerThreads from "node:worker_threads";
@@ -18,6 +19,7 @@ interface Builtins {
   "node:os": typeof Os;
   "node:path": typeof Path;
   "node:url": typeof Url;
+  "node:v8": typeof V8;
   "node:vm": typeof Vm;
   "node:zlib": typeof Zlib;
   "node:worker_threads": typeof WorkerThreads;
@@ -99,4 +101,37 @@ export function memoryBytes(): number {
   if (total === undefined) return 4 * 2 ** 30;
   const allowed = process.constrainedMemory?.() ?? 0;
   return allowed > 0 ? Math.min(allowed, total) : total;
+}
+
+/** For all copies of this module in a process: the package's loader has one of its own. */
+const ENGINE_FLAGS: unique symbol = Symbol.for("vexil engine flags");
+const engineFlags = (): Set<string> => {
+  const all = globalThis as { [ENGINE_FLAGS]?: Set<string> };
+  all[ENGINE_FLAGS] ??= new Set();
+  return all[ENGINE_FLAGS];
+};
+
+/** Switches something of V8 on that is off when it starts, as `wasm-x`. Where it knows no such flag, nothing happens. */
+export function setEngineFlag(flag: string): void {
+  try {
+    builtin("node:v8")?.setFlagsFromString(`--${flag}`);
+    engineFlags().add(flag);
+  } catch {
+    // Another engine, or another version of it.
+  }
+}
+
+/** Whether the engine runs as it started. */
+export const asStarted = (): boolean => engineFlags().size === 0;
+
+/** Calls with the flags that the engine started with: what it made of a script it takes back only under the same ones. */
+export function withoutEngineFlags<T>(call: () => T): T {
+  const v8 = builtin("node:v8");
+  const flags = [...engineFlags()];
+  for (const f of flags) v8!.setFlagsFromString(`--no-${f}`);
+  try {
+    return call();
+  } finally {
+    for (const f of flags) v8!.setFlagsFromString(`--${f}`);
+  }
 }

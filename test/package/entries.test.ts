@@ -93,3 +93,24 @@ test("a program's second start finds the engine's code of the first, unless it i
     rmSync(cache, { recursive: true });
   }
 });
+
+test("so does a program whose chip sets flags of the engine", () => {
+  const cache = mkdtempSync(join(tmpdir(), "vexil-code-"));
+  const start = (): number => {
+    const program = `
+      const { tensor } = await import("vexil");
+      await tensor(new Float32Array(90_000).fill(1), { shape: [300, 300] }).mm(tensor(new Float32Array(90_000).fill(1), { shape: [300, 300] })).data()`;
+    execFileSync(process.execPath, ["--input-type=module", "-e", program], {
+      cwd: root,
+      env: { ...process.env, VEXIL_CHIP: "wasm", VEXIL_CACHE: cache },
+    });
+    const [file] = readdirSync(join(cache, "programs"));
+    return statSync(join(cache, "programs", file!)).mtimeMs;
+  };
+  try {
+    const written = start();
+    expect(start()).toBe(written);
+  } finally {
+    rmSync(cache, { recursive: true });
+  }
+});

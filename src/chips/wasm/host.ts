@@ -1,5 +1,7 @@
 // What the JavaScript host offers: relaxed SIMD, threads, compiler flags. Node and browsers.
 
+import { setEngineFlag } from "../../runtime/platform.js";
+
 interface NodeProcess {
   readonly versions?: { readonly node?: string };
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -63,10 +65,6 @@ const relaxedValid = (): boolean =>
 /** Relaxed SIMD; Node 20 has it behind a flag that can be set while it runs. */
 export function hasRelaxedSimd(): boolean {
   if (relaxedValid()) return true;
-  try {
-    builtin("node:v8")?.setFlagsFromString("--experimental-wasm-relaxed-simd");
-  } catch {
-    return false;
-  }
+  setEngineFlag("experimental-wasm-relaxed-simd");
   return relaxedValid();
 }
