@@ -26,7 +26,7 @@ const alongK = kernel(
     let acc = tl.zeros([BN, BM]);
     for (const k of tl.range(0, K, BK, { split: SPLIT })) {
       const ks = k + tl.arange(0, BK);
-      const left = tl.load(rows + tl.row(ks), WHOLE || tl.row(ks < K), 0, { early: true });
+      const left = tl.load(rows + tl.row(ks), WHOLE || tl.row(ks < K), 0, { early: true, eviction: "first" });
       const right = tl.load(columns + tl.col(ks), WHOLE || tl.col(ks < K), 0);
       acc = tl.dot(left, right, acc);
     }
@@ -89,8 +89,9 @@ const JOIN = 512;
 /** Subgroups that keep one of the chip's threads busy, and how many share a sum. */
 const SUBGROUPS = 32;
 const [LEAST_SHARES, MOST_SHARES] = [4, 16];
-/** The most rows of a block, of which registers hold the sums, and its columns. */
-const [BLOCK_ROWS, BLOCK_COLUMNS] = [32, 16];
+/** The least and the most rows of a block, of which registers hold the sums, and its columns. */
+const [LEAST_ROWS, BLOCK_ROWS] = [8, 32];
+export const BLOCK_COLUMNS = 16;
 /** The most rows that are read once for every few columns. */
 const SHARED_ROWS = 16;
 /** Elements of one access along K. */
@@ -105,11 +106,27 @@ export function blockOf(
   { M, N, turns }: { readonly M: number; readonly N: number; readonly turns: number },
   mostShares: number = MOST_SHARES,
 ): { BM: number; BN: number; SPLIT: number } {
-  const BM = Math.min(BLOCK_ROWS, Math.max(8, 2 ** Math.ceil(Math.log2(M))));
+  const BM = Math.min(BLOCK_ROWS, Math.max(LEAST_ROWS, 2 ** Math.ceil(Math.log2(M))));
   const wanted = (SUBGROUPS * chip.capabilities.threads) / Math.ceil(N / BLOCK_COLUMNS);
   const most = Math.min(mostShares, 2 ** Math.floor(Math.log2(turns)));
   const SPLIT = Math.min(most, Math.max(LEAST_SHARES, 2 ** Math.floor(Math.log2(wanted))));
   return { BM, BN: BLOCK_COLUMNS, SPLIT };
+}
+
+/** Threads of a subgroup, and of all programs that run side by side at most. */
+const [SUBGROUP, MOST_THREADS] = [32, 1024];
+
+/**
+ * How many programs are to run side by side so that all of a launch run at once; 0 where they are too many for that, or where more
+ * rows take the registers.
+ */
+export function programsAtOnce(
+  chip: Chip,
+  programs: number,
+  { BM, SPLIT }: { readonly BM: number; readonly SPLIT: number },
+): number {
+  const each = Math.ceil(programs / chip.capabilities.threads);
+  return BM <= LEAST_ROWS && each * SPLIT * SUBGROUP <= MOST_THREADS ? each : 0;
 }
 
 /** Launches `y = x @ w` for `[M, K] @ [K, N]` if this way suits it; tells whether it did. */

@@ -5,7 +5,7 @@
 import { constexpr, dim, helper, i32, ptr } from "../compiler/lang/index.js";
 import { kernel } from "../runtime/index.js";
 import type { Tensor } from "../tensor/index.js";
-import { blockOf } from "./few-rows-kernel.js";
+import { blockOf, programsAtOnce } from "./few-rows-kernel.js";
 import { elements } from "./quantized-kernel.js";
 import { shiftOf } from "./quantized-units.js";
 
@@ -30,6 +30,7 @@ const sumOf = helper(
     SHIFT: number,
     BITS: number,
     SPLIT: number,
+    PROGRAMS: number,
     WHOLE: boolean,
     IN: string,
     elements: (raw: number, half: number, bits: number) => number,
@@ -39,9 +40,12 @@ const sumOf = helper(
     const rows = q + tl.col(row * half);
     const columns = x + tl.row(tl.minimum(m, M - 1) * sx);
     let acc = tl.zeros([BN, BM]);
-    for (const k of tl.range(0, half, BK, { split: SPLIT })) {
+    for (const k of tl.range(0, half, BK, { split: SPLIT, programs: PROGRAMS })) {
       const ks = k + tl.arange(0, BK);
-      const raw = tl.load(rows + tl.row(ks), WHOLE || tl.row(ks < half), 0, { early: true });
+      const raw = tl.load(rows + tl.row(ks), WHOLE || tl.row(ks < half), 0, {
+        early: true,
+        eviction: "first",
+      });
       if (BITS === 16) {
         const right = tl.load(columns + tl.col(ks), WHOLE || tl.col(ks < half), 0);
         acc = tl.dot(raw, right, acc);
@@ -70,12 +74,12 @@ const sideBySide = kernel(
     x: ptr, sx: dim, q0: ptr, q1: ptr, q2: ptr, s0: ptr, s1: ptr, s2: ptr, y0: ptr, y1: ptr, y2: ptr,
     M: i32, N0: dim, N1: dim, N2: dim, K: dim, half: dim, groups: i32,
     COUNT: constexpr, BM: constexpr, BN: constexpr, BK: constexpr, SHIFT: constexpr, BITS: constexpr, SPLIT: constexpr,
-    WHOLE: constexpr.bool, IN: constexpr.dtype, sumOf, elements,
+    PROGRAMS: constexpr, WHOLE: constexpr.bool, IN: constexpr.dtype, sumOf, elements,
   },
   (
     // biome-ignore format: one line per group
     { x, sx, q0, q1, q2, s0, s1, s2, y0, y1, y2, M, N0, N1, N2, K, half, groups,
-      COUNT, BM, BN, BK, SHIFT, BITS, SPLIT, WHOLE, IN, sumOf, elements },
+      COUNT, BM, BN, BK, SHIFT, BITS, SPLIT, PROGRAMS, WHOLE, IN, sumOf, elements },
     tl,
   ) => {
     const m = tl.programId(0) * BM + tl.arange(0, BM);
@@ -85,17 +89,17 @@ const sideBySide = kernel(
     if (block < first) {
       const n = block * BN + tl.arange(0, BN);
       // biome-ignore format: one line
-      const acc = sumOf(x, sx, q0, s0, m, M, n, N0, K, half, groups, BM, BN, BK, SHIFT, BITS, SPLIT, WHOLE, IN, elements);
+      const acc = sumOf(x, sx, q0, s0, m, M, n, N0, K, half, groups, BM, BN, BK, SHIFT, BITS, SPLIT, PROGRAMS, WHOLE, IN, elements);
       tl.store(y0 + tl.row(m * N0) + tl.col(n), acc, tl.col(n < N0) && tl.row(m < M));
     } else if (COUNT === 2 || block < second) {
       const n = (block - first) * BN + tl.arange(0, BN);
       // biome-ignore format: one line
-      const acc = sumOf(x, sx, q1, s1, m, M, n, N1, K, half, groups, BM, BN, BK, SHIFT, BITS, SPLIT, WHOLE, IN, elements);
+      const acc = sumOf(x, sx, q1, s1, m, M, n, N1, K, half, groups, BM, BN, BK, SHIFT, BITS, SPLIT, PROGRAMS, WHOLE, IN, elements);
       tl.store(y1 + tl.row(m * N1) + tl.col(n), acc, tl.col(n < N1) && tl.row(m < M));
     } else {
       const n = (block - second) * BN + tl.arange(0, BN);
       // biome-ignore format: one line
-      const acc = sumOf(x, sx, q2, s2, m, M, n, N2, K, half, groups, BM, BN, BK, SHIFT, BITS, SPLIT, WHOLE, IN, elements);
+      const acc = sumOf(x, sx, q2, s2, m, M, n, N2, K, half, groups, BM, BN, BK, SHIFT, BITS, SPLIT, PROGRAMS, WHOLE, IN, elements);
       tl.store(y2 + tl.row(m * N2) + tl.col(n), acc, tl.col(n < N2) && tl.row(m < M));
     }
   },
@@ -108,10 +112,33 @@ const gated = kernel(
   {
     x: ptr, sx: dim, q0: ptr, q1: ptr, s0: ptr, s1: ptr, y: ptr, M: i32, N: dim, K: dim, half: dim, groups: i32,
     BM: constexpr, BN: constexpr, BK: constexpr, SHIFT: constexpr, BITS: constexpr, SPLIT: constexpr,
-    WHOLE: constexpr.bool, IN: constexpr.dtype, elements,
+    PROGRAMS: constexpr, WHOLE: constexpr.bool, IN: constexpr.dtype, elements,
   },
   (
-    { x, sx, q0, q1, s0, s1, y, M, N, K, half, groups, BM, BN, BK, SHIFT, BITS, SPLIT, WHOLE, IN, elements },
+    {
+      x,
+      sx,
+      q0,
+      q1,
+      s0,
+      s1,
+      y,
+      M,
+      N,
+      K,
+      half,
+      groups,
+      BM,
+      BN,
+      BK,
+      SHIFT,
+      BITS,
+      SPLIT,
+      PROGRAMS,
+      WHOLE,
+      IN,
+      elements,
+    },
     tl,
   ) => {
     const m = tl.programId(0) * BM + tl.arange(0, BM);
@@ -120,11 +147,17 @@ const gated = kernel(
     const columns = x + tl.row(tl.minimum(m, M - 1) * sx);
     let gate = tl.zeros([BN, BM]);
     let up = tl.zeros([BN, BM]);
-    for (const k of tl.range(0, half, BK, { split: SPLIT })) {
+    for (const k of tl.range(0, half, BK, { split: SPLIT, programs: PROGRAMS })) {
       const ks = k + tl.arange(0, BK);
       const inside = WHOLE || tl.row(ks < half);
-      const raw0 = tl.load(q0 + tl.col(row * half) + tl.row(ks), inside, 0, { early: true });
-      const raw1 = tl.load(q1 + tl.col(row * half) + tl.row(ks), inside, 0, { early: true });
+      const raw0 = tl.load(q0 + tl.col(row * half) + tl.row(ks), inside, 0, {
+        early: true,
+        eviction: "first",
+      });
+      const raw1 = tl.load(q1 + tl.col(row * half) + tl.row(ks), inside, 0, {
+        early: true,
+        eviction: "first",
+      });
       for (const h of tl.staticRange(BITS === 8 ? 1 : 2)) {
         const at = h * half + ks;
         const right = tl.load(columns + tl.col(at), WHOLE || tl.col(ks < half && at < K), 0);
@@ -156,8 +189,8 @@ export const ROWS = 16;
 /** Elements or bytes of a row that one turn takes at most, and elements of one access. */
 const [TURN, NEAR] = [128, 16];
 
-/** What the kernels have in common; undefined where they do not suit. `x` is `[M, K]` with rows side by side. */
-function common(x: Tensor, list: readonly Matrix[], groupSize: number) {
+/** What the kernels have in common; undefined where they do not suit. `x` is `[M, K]` with rows side by side. `gated`: two matrices in each program. */
+function common(x: Tensor, list: readonly Matrix[], groupSize: number, gated = false) {
   const { chip, dtype } = x;
   const [M, K] = x.shape as [number, number];
   const [{ w, scales }] = list as [Matrix];
@@ -176,11 +209,16 @@ function common(x: Tensor, list: readonly Matrix[], groupSize: number) {
   );
   const suits = chip.capabilities.matrixDtypes?.includes(dtype) && M > 0 && M <= ROWS && K % NEAR === 0;
   if (!suits || !same || half % NEAR !== 0 || !x.isContiguous) return undefined;
-  const BK = BITS === 16 || groupSize === 0 ? TURN : Math.min(TURN, groupSize);
+  // Two matrices take twice the registers; of four bits, with twice the input, too many for programs side by side.
+  const most = gated && BITS === 4 ? TURN / 2 : TURN;
+  const BK = BITS === 16 || groupSize === 0 ? most : Math.min(most, groupSize);
   const columns = list.reduce((n, one) => n + one.w.shape[0]!, 0);
   const size = { M, N: columns, turns: Math.ceil(half / BK) };
+  const block = blockOf(chip, size, BITS === 4 ? 8 : 16);
+  const rows = gated ? list[0]!.w.shape[0]! : columns;
   return {
-    ...blockOf(chip, size, BITS === 4 ? 8 : 16),
+    ...block,
+    PROGRAMS: BITS === 16 ? 0 : programsAtOnce(chip, Math.ceil(M / block.BM) * Math.ceil(rows / block.BN), block),
     x, sx: K, M, K, half, groups: scales?.shape[1] ?? 1, BK, SHIFT: shiftOf(groupSize), BITS,
     WHOLE: half % BK === 0 && (BITS === 16 || K * BITS === half * 8), IN: dtype,
   }; // biome-ignore format: one line per group
@@ -209,7 +247,7 @@ export function launchSideBySide(
 
 /** Launches `y = silu(x @ gate.T) * (x @ up.T)` if this way suits it; tells whether it did. */
 export function launchGated(x: Tensor, gate: Matrix, up: Matrix, y: Tensor, groupSize: number): boolean {
-  const shared = common(x, [gate, up], groupSize);
+  const shared = common(x, [gate, up], groupSize, true);
   const N = gate.w.shape[0]!;
   if (!shared || up.w.shape[0] !== N) return false;
   gated.launch([Math.ceil(shared.M / shared.BM), Math.ceil(N / shared.BN)], {

@@ -24,6 +24,7 @@ import { isRearranging, operandLayout } from "./rearrange.js";
 import type { SimtShape } from "./shape.js";
 import { sharesOf } from "./split.js";
 import type { Unit } from "./unit.js";
+import { termsOf } from "./widen-bytes.js";
 
 /** A `dot` and the layouts of its operands and its result. */
 export interface DirectDot extends Chosen {
@@ -49,6 +50,8 @@ export interface Direct {
 const COLUMNS = 64;
 /** So few that the registers of a turn's operands can all be under way at once. */
 const FEW_COLUMNS = 16;
+/** Registers of a thread for all that a turn loads, if that is to be under way at once. */
+const MOST_LOADED = 128;
 /** The most subgroups that have rows of their own. */
 const MOST_SUBGROUPS = 4;
 
@@ -87,9 +90,15 @@ export function findDirect(
   wantLists(found, loads);
   const few = [...found.values()].every((d) => d.sum.shape[1]! <= FEW_COLUMNS);
   const bodies = new Set(few ? dots.map((dot) => dot.parent!) : []);
-  for (const body of bodies) loadFirst(body, found);
+  for (const body of bodies) if (loadedWords(body, loads) <= MOST_LOADED) loadFirst(body, found);
   return { threads: 2 ** threads, loops, shares, dots: found, loads };
 }
+
+const loadedWords = (body: Block, loads: ReadonlyMap<Op, Layout>): number =>
+  body.ops.reduce((n, op) => {
+    const l = loads.get(op);
+    return n + (l ? (2 ** l.registers.length * DTYPES[op.operands[0]!.type.dtype].bytes) / 4 : 0);
+  }, 0);
 
 /**
  * In the loops of such products everything that is loaded comes first, with nothing between: as much as the registers hold is
@@ -227,12 +236,17 @@ export function emitDirectDot(unit: Unit, d: DirectDot): void {
   const { dot, unit: u, a, b, sum, pair } = d;
   const [x, y, c] = dot.operands as [Value, Value, Value];
   const [k, n] = b.shape as [number, number];
-  const [xs, ys] = [unit.get(x, a), unit.get(y, b)];
-  const sums = unit.get(c, sum).map((v): Reg => {
-    const r = e.reg(regKind(dtypeOf(dot.result)));
-    e.assign(r, v);
-    return r;
-  });
+  const ys = unit.get(y, b);
+  const terms = (isAlone(dot) && termsOf(unit, x, a)) || [unit.get(x, a)];
+  const start = unit.get(c, sum);
+  // Terms have sums each of their own: a product waits for the one before it only where both add to the same.
+  const sums = terms.map((_, i) =>
+    start.map((v): Reg => {
+      const r = e.reg(regKind(dtypeOf(dot.result)));
+      e.assign(r, i === 0 ? v : 0);
+      return r;
+    }),
+  );
   // The registers' bits of K: the pair in a register, its neighbour register, and the steps.
   const along = b.registers.filter((bit) => bit >= n && bit !== pair * n).map((bit) => bit / n);
   const [second, ...steps] = along as [number, ...number[]];
@@ -254,19 +268,25 @@ export function emitDirectDot(unit: Unit, d: DirectDot): void {
   const right = b.registers.filter((bit) => bit < n);
   const size = 2 ** u.c.registers.length;
   for (const step of stepsOf(steps)) {
-    const left = subsets(down.map((bit) => registerOf(a, [bit]))).map((row) => words(a, xs, ownA, row + registerOf(a, step))); // biome-ignore format: one line
     const top = subsets(right.map((bit) => registerOf(b, [bit]))).map((col) => words(b, ys, ownB, col + registerOf(b, step.map((bit) => bit * n)))); // biome-ignore format: one line
-    left.forEach((l, i) => {
-      top.forEach((t, j) => {
-        const first = (i * top.length + j) * size;
-        const part = sums.slice(first, first + size);
-        e.push({ s: "matrix", matrix: d.index, d: part, a: l, b: t, c: part });
+    terms.forEach((xs, term) => {
+      const left = subsets(down.map((bit) => registerOf(a, [bit]))).map((row) => words(a, xs, ownA, row + registerOf(a, step))); // biome-ignore format: one line
+      left.forEach((l, i) => {
+        top.forEach((t, j) => {
+          const first = (i * top.length + j) * size;
+          const part = sums[term]!.slice(first, first + size);
+          e.push({ s: "matrix", matrix: d.index, d: part, a: l, b: t, c: part });
+        });
       });
     });
   }
-  for (const r of sums) e.settle(r);
-  unit.define(dot.result, sum, sums);
+  for (const r of sums.flat()) e.settle(r);
+  const all = start.map((_, i) => sums.map((list): Operand => list[i]!).reduce((p, q) => e.op("add", "f32", 1, [p, q]))); // biome-ignore format: one line
+  unit.define(dot.result, sum, all);
 }
+
+/** Whether a loop has this product alone: several take more registers as it is. */
+const isAlone = (dot: Op): boolean => dot.parent!.ops.every((op) => op.opcode !== "dot" || op === dot);
 
 /** Every choice of bits. */
 function stepsOf(bits: readonly number[]): number[][] {

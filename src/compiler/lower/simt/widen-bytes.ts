@@ -68,6 +68,35 @@ export function widenBytes(unit: Unit, op: Op, l: Layout): readonly Operand[] | 
   return made;
 }
 
+/**
+ * Two halves for each signed byte that is cast to bf16, whose sum it is: 128 and its low seven bits, less 128 or, with the sign's bit,
+ * 256. A product that adds both up needs no subtractions. Registers stand as those of the cast, which nobody asks for then.
+ */
+export function termsOf(unit: Unit, v: Value, l: Layout): readonly (readonly Operand[])[] | undefined {
+  const op = defOf(v);
+  if (!unit.shape.halfPairs || op?.opcode !== "cast" || dtypeOf(v) !== "bf16") return undefined;
+  const source = sourceOf(op.operands[0]!);
+  if (source?.part !== "all") return undefined;
+  const { e } = unit;
+  const terms: [Operand[], Operand[]] = [[], []];
+  for (const x of unit.get(source.byte, l)) {
+    const p = isReg(x) ? e.byteOf(x) : undefined;
+    if (!p) return undefined;
+    const bits = p.byte & 1 ? e.op("shrU", "i32", 1, [p.word, 8]) : p.word;
+    const which = (p.byte >> 1) as 0 | 1;
+    [placed(e, bits, 127, 0x4300), placed(e, bits, 128, 0xc300)].forEach((pair, i) => {
+      const half = e.simt(which ? "highBf16" : "lowBf16", "f32", [pair]);
+      if (isReg(half)) e.isHalfOf(half, "bf16", pair, which);
+      terms[i]!.push(half);
+    });
+  }
+  return terms;
+}
+
+/** Bits of a byte in each half of a word, and those of a half beside them, both twice. */
+const placed = (e: Unit["e"], bits: Operand, mask: number, base: number): Reg =>
+  e.simt("andXor", "i32", [bits, twice(mask), twice(base)]) as Reg;
+
 function pairOf({ e }: Unit, d: "f16" | "bf16", word: Reg, byte: number, part: Source["part"]): Reg {
   const by = 8 * byte + (part === "high" ? 4 : 0);
   const bits = by ? e.op("shrU", "i32", 1, [word, by]) : word;
