@@ -12,8 +12,8 @@ export interface NativeFunction {
 
 /** The part of koffi that is used. Addresses go in and out as numbers (`intptr_t`): user addresses have at most 52 bits. */
 export interface Koffi {
-  /** Opens a library. Throws when there is none. */
-  load(path: string): {
+  /** Opens a library; null: what the process has. Throws when there is none. */
+  load(path: string | null): {
     func(name: string, result: string, args: readonly string[]): NativeFunction;
   };
   /** Native memory as an ArrayBuffer; invalid once it is freed. */

@@ -1,7 +1,7 @@
 // The driver: memory, launches on one and several threads, errors, and what happens around workers.
 
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,6 +15,9 @@ import { WasmDriver } from "./driver.js";
 import { hasRelaxedSimd } from "./host.js";
 import { WORKER_SOURCE } from "./worker.js";
 import { FormBuilder } from "./testing/forms.js";
+
+const THP = "/sys/kernel/mm/transparent_hugepage/enabled";
+const largePages = existsSync(THP) && !readFileSync(THP, "utf8").includes("[never]");
 
 const drivers: WasmDriver[] = [];
 function open(threads = 1, shared = true): WasmDriver {
@@ -136,6 +139,18 @@ describe("memory", () => {
       }
       expect(floats(d, first)).toEqual(ramp(1000));
     });
+
+  it.runIf(largePages)("takes large pages where the memory is large", () => {
+    const MB = 2 ** 20;
+    const d = open(1);
+    const b = d.alloc(100 * MB);
+    const host = new Uint8Array(MB).fill(3);
+    const before = process.resourceUsage().minorPageFault;
+    for (let at = 0; at < 100 * MB; at += MB) d.write(b, at, host);
+    // By small pages it is 25600.
+    expect(process.resourceUsage().minorPageFault - before).toBeLessThan(6000);
+    d.free(b);
+  });
 
   it("reaches addresses above 2 GiB, and says what is missing at the limit", () => {
     const d = open(1);

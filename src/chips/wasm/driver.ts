@@ -7,6 +7,7 @@ import { type DeviceBuffer, type Driver, type Executable, OutOfMemoryError } fro
 import { Reports } from "../../runtime/reports.js";
 import { Allocator, type Block } from "./allocator.js";
 import { compileModule, MARK_BYTES, markedBytes, optimiseModule } from "./compile.js";
+import { wishLargePages } from "./large-pages.js";
 import { Pool, type Run, type SharedCode } from "./pool.js";
 import { LOW_BYTES } from "./print.js";
 import { GRID_SLOTS } from "./run-loop.js";
@@ -159,6 +160,7 @@ export class WasmDriver implements Driver {
         continue; // the host has less; try the smaller step
       }
       this.renewViews();
+      wishLargePages(this.memory);
       this.allocator.extend(this.memory.buffer.byteLength - TAIL_BYTES);
       const found = this.allocator.allocate(bytes);
       if (found) return found;
