@@ -221,10 +221,11 @@ export function launchProduct(
   const [mostM, mostN, mostK, group] = block ? [...block, 0] : dotBlockFor(chip, dtype, M, N, K, turned);
   const whole = [blockFor(M, mostM, 1), blockFor(N, mostN, 8)] as const;
   const { threads, programThreads = 1, sharedBytes } = chip.capabilities;
-  const [BM, BN, TILES] =
-    sharedBytes === undefined
-      ? cutFor(threads, size, whole, turned)
-      : [...shareBlocks(threads, size, whole, programThreads === 1), 1];
+  // Bands of programs and blocks side by side in one are two ways to read less: tables that ask for bands are for programs of many threads.
+  const packs = programThreads === 1 && sharedBytes === undefined && group === 0;
+  const [BM, BN, TILES] = packs
+    ? cutFor(threads, size, whole, turned)
+    : [...shareBlocks(threads, size, whole, programThreads === 1), 1];
   const BK = blockFor(K, mostK, 8);
   product.launch([Math.ceil(M / BM), Math.ceil(N / (BN * TILES)), batch], {
     a: a.tensor,
