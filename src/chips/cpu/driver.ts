@@ -20,6 +20,8 @@ import { bytesOf } from "./unit.js";
 export interface KernelMeta {
   readonly name: string;
   readonly frameBytes: number;
+  /** The name of its library, which later starts need not find again. */
+  readonly library?: string;
   /** Per parameter: a buffer's element kind, or a scalar's register kind. */
   readonly params: readonly (readonly ["buffer", MemKind] | readonly ["scalar", RegKind])[];
   /** What it reports while it runs; then its last parameter is the memory for that. */
@@ -144,7 +146,7 @@ export class CpuDriver implements Driver {
       throw new Error(
         `${meta.name}: ${meta.params.length} parameters; the cpu chip takes ${LAUNCH.maxParams}`,
       );
-    const path = libraryFile(artifact.bytes);
+    const path = libraryFile(artifact.bytes, meta.library);
     const address = this.native.load(this.pool, path, meta.frameBytes);
     if (!address) throw new Error(`${meta.name}: ${path} does not load: ${this.native.error(this.pool)}`);
     return new CpuExecutable(meta, address, this);

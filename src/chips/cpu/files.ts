@@ -53,14 +53,17 @@ export function writeAtomic(path: string, bytes: Uint8Array | string): void {
   }
 }
 
-const libraryPath = (bytes: Uint8Array): string => {
+/** What a library with these bytes is called. */
+export const libraryName = (bytes: Uint8Array): string => hashHex(bytes);
+
+const libraryPath = (name: string): string => {
   const suffix = process.platform === "darwin" ? "dylib" : "so";
-  return builtin("node:path")!.join(cpuFolder(), `${hashHex(bytes)}.${suffix}`);
+  return builtin("node:path")!.join(cpuFolder(), `${name}.${suffix}`);
 };
 
 /** The path of a library with these bytes; written if it is not there already. */
-export function libraryFile(bytes: Uint8Array): string {
-  const path = libraryPath(bytes);
+export function libraryFile(bytes: Uint8Array, name: string = libraryName(bytes)): string {
+  const path = libraryPath(name);
   const there = builtin("node:fs")!.statSync(path, { throwIfNoEntry: false });
   if (there?.size !== bytes.length) writeAtomic(path, bytes);
   else noteUse(path, there.mtimeMs);
@@ -71,6 +74,6 @@ export function libraryFile(bytes: Uint8Array): string {
 export function adoptLibrary(temporary: string): Uint8Array {
   const fs = builtin("node:fs")!;
   const bytes = new Uint8Array(fs.readFileSync(temporary));
-  fs.renameSync(temporary, libraryPath(bytes));
+  fs.renameSync(temporary, libraryPath(libraryName(bytes)));
   return bytes;
 }

@@ -9,6 +9,7 @@ import { lowerSimd } from "../../compiler/lower/simd/index.js";
 import { lowerReports, type ReportSite } from "../../compiler/passes/index.js";
 import type { Artifact, Target } from "../../compiler/target.js";
 import { type Compiler, compileLibrary, compileLibraryAsync, libraryFlags } from "./compiler.js";
+import { libraryName } from "./files.js";
 import type { KernelMeta } from "./driver.js";
 import { PRINTER_VERSION, printC } from "./print.js";
 
@@ -70,6 +71,7 @@ export class CpuTarget implements Target {
     const meta: KernelMeta = {
       name: form.name,
       frameBytes: form.frameBytes,
+      library: libraryName(bytes),
       params: form.params.map((p) => (p.kind === "buffer" ? ["buffer", p.mem] : ["scalar", p.reg])),
       ...(sites.length ? { reports: sites } : {}),
     };
