@@ -94,7 +94,13 @@ export class Loop {
       step: this.#step,
       folder,
       ...(best && this.#setup.config.evaluate_every !== undefined
-        ? { best: { ...best, folder: checkpointFolder(this.#setup.config.output, best.step) } }
+        ? {
+            best: {
+              step: best.step,
+              loss: best.loss,
+              folder: checkpointFolder(this.#setup.config.output, best.step),
+            },
+          }
         : {}),
     });
   }
