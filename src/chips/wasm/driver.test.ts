@@ -92,11 +92,10 @@ describe("optimised code", () => {
         expect(floats(d, y)).toEqual(data.map((v) => v * factor));
       };
       check(2);
-      let launches = 1;
-      for (; !exe.optimised && launches < 100_000; launches++)
+      // How many launches that takes is the machine's to say: on a busy one, the first may have worked long enough.
+      for (let launches = 1; !exe.optimised && launches < 100_000; launches++)
         d.launch(exe, programs, 1, 1, [x, y, n, 3], [0, 0, 0, 0]);
       expect(exe.optimised).toBe(true);
-      expect(launches).toBeGreaterThan(1);
       expect(exe.run).not.toBe(first);
       check(5);
     },
