@@ -2,8 +2,9 @@
 // compiler had to do.
 
 // By the package's name, as programs import it.
-import * as v from "vexil";
+import * as vexil from "vexil";
 
+const v = { ...vexil };
 const { compileStats } = v;
 
 const UNARY = ["abs", "neg", "exp", "exp2", "log", "log2", "log1p", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "erf", "relu", "silu", "floor", "ceil", "round", "square", "reciprocal"]; // biome-ignore format: a list

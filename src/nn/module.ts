@@ -23,16 +23,8 @@ export abstract class Module {
     return out;
   }
 
-  /** Every parameter once, in the order of {@link namedParameters}. */
   parameters(): Tensor[] {
-    const out = new Set<Tensor>();
-    const visit = (value: unknown): void => {
-      if (value instanceof Tensor) out.add(value);
-      else if (value instanceof Module || Array.isArray(value))
-        for (const v of Object.values(value)) visit(v);
-    };
-    visit(this);
-    return [...out];
+    return [...this.namedParameters().values()];
   }
 
   #collect(prefix: string, out: Map<string, Tensor>, seen: Set<Tensor>): void {

@@ -115,30 +115,9 @@ const gated = kernel(
     PROGRAMS: constexpr, WHOLE: constexpr.bool, IN: constexpr.dtype, elements,
   },
   (
-    {
-      x,
-      sx,
-      q0,
-      q1,
-      s0,
-      s1,
-      y,
-      M,
-      N,
-      K,
-      half,
-      groups,
-      BM,
-      BN,
-      BK,
-      SHIFT,
-      BITS,
-      SPLIT,
-      PROGRAMS,
-      WHOLE,
-      IN,
-      elements,
-    },
+    // biome-ignore format: one line per group
+    { x, sx, q0, q1, s0, s1, y, M, N, K, half, groups,
+      BM, BN, BK, SHIFT, BITS, SPLIT, PROGRAMS, WHOLE, IN, elements },
     tl,
   ) => {
     const m = tl.programId(0) * BM + tl.arange(0, BM);

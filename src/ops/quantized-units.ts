@@ -59,6 +59,8 @@ const SHARES = { 8: 16, 4: 8 } as const;
 const SUMMED = 128;
 /** So many programs for each of the chip's threads are few. */
 const FEW = 2;
+/** More rows than these take the registers of programs side by side. */
+const FEW_ROWS = 16;
 
 /** Groups of a power of two are found by a shift; 0 where a row is one. */
 export const shiftOf = (groupSize: number): number => (groupSize === 0 ? 0 : Math.log2(groupSize));
@@ -87,10 +89,10 @@ export function launchIntegersOnUnits(p: IntegerProduct): boolean {
   // Where a launch has few programs, each has the registers for two blocks a turn.
   const columns = Math.ceil(N / BLOCK_COLUMNS);
   const BLOCKS = columns <= FEW * chip.capabilities.threads && half % (2 * BK) === 0 ? 2 : 1;
-  const shares = BLOCKS === 2 ? 8 : SHARES[p.bits];
+  const shares = SHARES[BLOCKS === 2 ? 4 : p.bits];
   const { BM, BN, SPLIT } = blockOf(chip, { M, N, turns: Math.ceil(half / (BLOCKS * BK)) }, shares);
   const atOnce = programsAtOnce(chip, Math.ceil(M / BM) * columns, { BM, SPLIT });
-  const PROGRAMS = BLOCKS === 2 && M > 16 ? FEW : atOnce;
+  const PROGRAMS = BLOCKS === 2 && M > FEW_ROWS ? FEW : atOnce;
   if (Math.ceil(N / BN) > chip.capabilities.maxGrid[1]) return false;
   product.launch([Math.ceil(M / BM), Math.ceil(N / BN)], {
     x, sx: p.K, q: p.q, s: p.s, y, M, N, K: p.K, half, groups: p.groups,

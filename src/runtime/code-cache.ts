@@ -3,7 +3,15 @@
 
 import { pruneNowAndThen } from "./cache-prune.js";
 import { hashHex } from "./hash.js";
-import { asStarted, builtin, cacheFolder, needBuiltin, processId, withoutEngineFlags } from "./platform.js";
+import {
+  asStarted,
+  builtin,
+  cacheFolder,
+  makeFolder,
+  needBuiltin,
+  processId,
+  withoutEngineFlags,
+} from "./platform.js";
 
 /** A program that runs longer keeps its code then, not at its end: it may be killed, and the engine forgets what is not used. */
 const AFTER_MS = 5_000;
@@ -96,7 +104,7 @@ function writeCode(file: string, code: Buffer): void {
   const fs = builtin("node:fs")!;
   const own = `${file}.${processId()}.${Date.now().toString(36)}.tmp`;
   try {
-    fs.mkdirSync(builtin("node:path")!.dirname(file), { recursive: true });
+    makeFolder(builtin("node:path")!.dirname(file));
     fs.writeFileSync(own, Buffer.concat([Buffer.from(MAGIC + sumOf(code), "latin1"), code]));
     fs.renameSync(own, file);
     pruneNowAndThen();

@@ -5,7 +5,7 @@
 import type { Artifact } from "../compiler/target.js";
 import { noteUse, pruneNowAndThen } from "./cache-prune.js";
 import { hashHex, hashWords } from "./hash.js";
-import { builtin, cacheFolder, processId, warn } from "./platform.js";
+import { builtin, cacheFolder, makeFolder, processId, warn } from "./platform.js";
 
 /** First bytes of an entry; the number changes with the layout. */
 const MAGIC = "VEXIL\x00\x02\n";
@@ -56,7 +56,7 @@ export function writeCached(name: string, artifact: Artifact): void {
       fs.writeFileSync(own, bytes);
     } catch {
       // The folder is missing, unless something else is wrong.
-      fs.mkdirSync(path.dirname(file), { recursive: true });
+      makeFolder(path.dirname(file));
       fs.writeFileSync(own, bytes);
     }
     fs.renameSync(own, file);

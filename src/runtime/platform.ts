@@ -95,6 +95,24 @@ export function cacheFolder(): string | undefined {
   }
 }
 
+/**
+ * Makes a folder and those above it. Throws where it cannot.
+ *
+ * Node's own way of that never ends where a folder cannot be made although the one above it is there, as below `/proc`.
+ */
+export function makeFolder(folder: string): void {
+  const fs = builtin("node:fs")!;
+  if (fs.existsSync(folder)) return;
+  const above = builtin("node:path")!.dirname(folder);
+  if (above !== folder) makeFolder(above);
+  try {
+    fs.mkdirSync(folder);
+  } catch (e) {
+    // Somebody else may have made it meanwhile.
+    if (!fs.existsSync(folder)) throw e;
+  }
+}
+
 /** Bytes of main memory that this process may have: the machine's, or its container's; in browsers, which do not say, 4 GiB. */
 export function memoryBytes(): number {
   const total = builtin("node:os")?.totalmem();

@@ -3,7 +3,7 @@
 // of another form counts as not there.
 
 import { cacheName } from "./disk-cache.js";
-import { builtin, cacheFolder, processId } from "./platform.js";
+import { builtin, cacheFolder, makeFolder, processId } from "./platform.js";
 
 /** What was found of one configuration. */
 export interface Trial {
@@ -62,7 +62,7 @@ export function writeResult(key: string, result: TuningResult): void {
   if (!file || !fs) return;
   const own = `${file}.${processId()}.${Date.now().toString(36)}.${++writes}.tmp`;
   try {
-    fs.mkdirSync(builtin("node:path")!.dirname(file), { recursive: true });
+    makeFolder(builtin("node:path")!.dirname(file));
     fs.writeFileSync(own, `${JSON.stringify(result, null, 1)}\n`);
     fs.renameSync(own, file);
   } catch {

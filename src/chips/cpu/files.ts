@@ -3,7 +3,7 @@
 
 import { noteUse } from "../../runtime/cache-prune.js";
 import { hashHex } from "../../runtime/hash.js";
-import { builtin, cacheFolder, processId } from "../../runtime/platform.js";
+import { builtin, cacheFolder, makeFolder, processId } from "../../runtime/platform.js";
 
 let folder: string | undefined;
 let folderFor: string | undefined;
@@ -21,7 +21,7 @@ export function cpuFolder(): string {
   if (base) {
     try {
       const shared = path.join(base, "cpu");
-      fs.mkdirSync(shared, { recursive: true });
+      makeFolder(shared);
       fs.accessSync(shared, fs.constants.W_OK);
       folder = shared;
       return folder;
